@@ -1,6 +1,7 @@
 package softhsmtest_test
 
 import (
+	"crypto/ecdsa"
 	"encoding/asn1"
 	"errors"
 	"math/big"
@@ -8,8 +9,6 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/miekg/pkcs11"
-
-	"crypto/ecdsa"
 
 	softhsmtest "sealkeeper/softhsm-test"
 )
@@ -59,21 +58,32 @@ func openToken(t testing.TB, token *softhsmtest.Token) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	r.ok(r.p.Initialize())
+	r.slot, r.s = r.login(r.token)
+}
+
+// login finds a token's slot by label, never by number, and logs in.
+func (r *rig) login(token *softhsmtest.Token) (slot uint, s pkcs11.SessionHandle) {
+	r.t.Helper()
+	slot = r.slotOf(token)
+	s, err := r.p.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	r.ok(err)
+	r.ok(r.p.Login(s, pkcs11.CKU_USER, token.PIN()))
+	return slot, s
+}
+
+func (r *rig) slotOf(token *softhsmtest.Token) uint {
+	r.t.Helper()
 	slots, err := r.p.GetSlotList(true)
 	r.ok(err)
-	found := false
 	for _, slot := range slots {
 		info, err := r.p.GetTokenInfo(slot)
 		r.ok(err)
-		if info.Label == r.token.Label {
-			r.slot, found = slot, true
+		if info.Label == token.Label {
+			return slot
 		}
 	}
-	if !found {
-		r.t.Fatalf("no token labelled %q", r.token.Label)
-	}
-	r.s = r.session()
-	r.ok(r.p.Login(r.s, pkcs11.CKU_USER, r.token.PIN()))
+	r.t.Fatalf("no token labelled %q", token.Label)
+	return 0
 }
 
 func (r *rig) session() pkcs11.SessionHandle {
