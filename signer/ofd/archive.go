@@ -1,0 +1,344 @@
+package ofd
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sort"
+	"strings"
+
+	"sealkeeper/internal/gm"
+)
+
+// The record signatures and fixed lengths of APPNOTE.TXT §4.3.
+const (
+	localSig, centralSig, endSig, descriptorSig = 0x04034b50, 0x02014b50, 0x06054b50, 0x08074b50
+	localLen, centralLen, endLen                = 30, 46, 22
+
+	flagEncrypted, flagDescriptor, flagStrong, flagUTF8, flagMasked = 1 << 0, 1 << 3, 1 << 6, 1 << 11, 1 << 13
+	flagsKnown                                                      = flagEncrypted | 1<<1 | 1<<2 | flagDescriptor | flagStrong | flagUTF8 | flagMasked
+
+	methodStored, methodDeflate = 0, 8
+
+	extraZIP64, extraUnicodePath = 0x0001, 0x7075
+)
+
+var le = binary.LittleEndian
+
+// entry is one file or directory of the package; from..to is its whole local record in archive.b, central its directory record.
+type entry struct {
+	name         string // decoded, without a leading slash; a directory's ends with one
+	raw          []byte // as stored
+	flags        uint16
+	method       uint16
+	crc          uint32
+	csize, usize uint32
+	central      []byte
+	from, to     int
+	data         int      // where the compressed data begin
+	digest       [32]byte // SM3 of the content
+}
+
+func (e *entry) dir() bool { return strings.HasSuffix(e.name, "/") }
+
+// archive is a ZIP package proved contiguous: local records in order from byte 0, the central directory, the end record, nothing else.
+type archive struct {
+	b       []byte
+	entries []*entry // directory order
+	placed  []*entry // order of their local records
+	byName  map[string]*entry
+	names   nameSet
+	comment []byte
+	inflate io.ReadCloser // reused; digestAll and open are called by one goroutine while opening
+}
+
+func readArchive(b []byte, lim Limits) (*archive, error) {
+	at, count, err := findDirectory(b)
+	if err != nil {
+		return nil, err
+	}
+	end := lastEnd(b)
+	if count > lim.Entries {
+		return nil, fmt.Errorf("%d entries, limit %d: %w", count, lim.Entries, ErrTooManyEntries)
+	}
+	a := &archive{b: b, byName: make(map[string]*entry, count), names: newNameSet(), comment: b[end+endLen:]}
+	pos := at
+	for range count {
+		e, next, err := readCentral(b[:end], pos, lim)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.names.add(e.name); err != nil {
+			return nil, err
+		}
+		a.entries, a.byName[e.name], pos = append(a.entries, e), e, next
+	}
+	if pos != end {
+		return nil, fmt.Errorf("central directory ends at byte %d, not at its end record %d: %w", pos, end, ErrZipStructure)
+	}
+	if err := a.checkSize(lim); err != nil {
+		return nil, err
+	}
+	return a, a.place(at)
+}
+
+// lastEnd returns where the end record stands, or -1. Readers look for it from the back, so the last one counts.
+func lastEnd(b []byte) int {
+	from := max(0, len(b)-endLen-0xFFFF)
+	i := bytes.LastIndex(b[from:], []byte("PK\x05\x06"))
+	if i < 0 || len(b)-from-i < endLen {
+		return -1
+	}
+	return from + i
+}
+
+// findDirectory checks the end record and returns the central directory's position and its number of entries.
+func findDirectory(b []byte) (at, count int, err error) {
+	bad := func(why string) (int, int, error) { return 0, 0, fmt.Errorf("%s: %w", why, ErrZipStructure) }
+	end := lastEnd(b)
+	if end < 0 {
+		return 0, 0, fmt.Errorf("no end of central directory in %d bytes: %w", len(b), ErrNotZip)
+	}
+	r := b[end:]
+	if len(r) != endLen+int(le.Uint16(r[20:])) {
+		return bad("bytes after the end record")
+	}
+	onDisk, all, size, off := le.Uint16(r[8:]), le.Uint16(r[10:]), le.Uint32(r[12:]), le.Uint32(r[16:])
+	if all == 0xFFFF || size == 0xFFFFFFFF || off == 0xFFFFFFFF {
+		return bad("ZIP64 end record")
+	}
+	if le.Uint32(r[4:]) != 0 || onDisk != all {
+		return bad("several disks")
+	}
+	if uint64(off)+uint64(size) != uint64(end) {
+		return bad("central directory does not stand before its end record")
+	}
+	return int(off), int(all), nil
+}
+
+// readCentral reads one directory record at pos and returns the position behind it.
+func readCentral(b []byte, pos int, lim Limits) (*entry, int, error) {
+	if len(b)-pos < centralLen || le.Uint32(b[pos:]) != centralSig {
+		return nil, 0, fmt.Errorf("no directory record at byte %d: %w", pos, ErrZipStructure)
+	}
+	r := b[pos:]
+	nameLen, extraLen, commentLen := int(le.Uint16(r[28:])), int(le.Uint16(r[30:])), int(le.Uint16(r[32:]))
+	total := centralLen + nameLen + extraLen + commentLen
+	if len(r) < total {
+		return nil, 0, fmt.Errorf("directory record at byte %d is cut: %w", pos, ErrZipStructure)
+	}
+	e := &entry{
+		raw: r[centralLen : centralLen+nameLen], central: r[:total], flags: le.Uint16(r[8:]), method: le.Uint16(r[10:]),
+		crc: le.Uint32(r[16:]), csize: le.Uint32(r[20:]), usize: le.Uint32(r[24:]), from: int(le.Uint32(r[42:])),
+	}
+	var err error
+	if e.name, err = decodeName(e.raw, e.flags&flagUTF8 != 0); err != nil {
+		return nil, 0, err
+	}
+	if err := checkName(e.name, lim.NameBytes); err != nil {
+		return nil, 0, err
+	}
+	if err := checkUnicodePath(e, r[centralLen+nameLen:centralLen+nameLen+extraLen]); err != nil {
+		return nil, 0, err
+	}
+	return e, pos + total, e.checkKind()
+}
+
+// checkUnicodePath refuses an Info-ZIP Unicode Path extra field (APPNOTE §4.6.9) that names another file than the header does.
+func checkUnicodePath(e *entry, extra []byte) error {
+	f := extraField(extra, extraUnicodePath)
+	if len(f) < 5 || le.Uint32(f[1:]) != crc32.ChecksumIEEE(e.raw) {
+		return nil // absent, or stale by its own check and so ignored by every reader
+	}
+	if string(f[5:]) != e.name {
+		return fmt.Errorf("entry %.80q: Unicode path field says %.80q: %w", e.name, f[5:], ErrZipStructure)
+	}
+	return nil
+}
+
+func extraField(extra []byte, id uint16) []byte {
+	for len(extra) >= 4 {
+		n := int(le.Uint16(extra[2:]))
+		if len(extra) < 4+n {
+			return nil
+		}
+		if le.Uint16(extra) == id {
+			return extra[4 : 4+n]
+		}
+		extra = extra[4+n:]
+	}
+	return nil
+}
+
+func (e *entry) checkKind() error {
+	bad := func(err error) error { return fmt.Errorf("entry %.80q: %w", e.name, err) }
+	const typeMask, regular, directory = 0xF000, 0x8000, 0x4000 // POSIX file type in the upper half of the external attributes
+	attr := le.Uint32(e.central[38:])
+	switch kind := attr >> 16 & typeMask; {
+	case e.flags&(flagEncrypted|flagStrong|flagMasked) != 0:
+		return bad(ErrEncrypted)
+	case e.method != methodStored && e.method != methodDeflate:
+		return bad(fmt.Errorf("method %d: %w", e.method, ErrMethod))
+	case e.flags&^flagsKnown != 0 || le.Uint16(e.central[34:]) != 0:
+		return bad(ErrZipStructure)
+	case kind != 0 && kind != regular && kind != directory || kind == directory && !e.dir() || kind == regular && e.dir():
+		return bad(ErrEntryKind)
+	case e.csize == 0xFFFFFFFF || e.usize == 0xFFFFFFFF || le.Uint32(e.central[42:]) == 0xFFFFFFFF:
+		return bad(fmt.Errorf("ZIP64 sizes: %w", ErrZipStructure))
+	case e.method == methodStored && e.csize != e.usize || e.dir() && e.usize != 0:
+		return bad(ErrEntryData)
+	}
+	return nil
+}
+
+// checkSize adds up the declared sizes; digestAll holds every entry to what it declared.
+func (a *archive) checkSize(lim Limits) error {
+	var total int64
+	for _, e := range a.entries {
+		total += int64(e.usize)
+	}
+	if total > lim.TotalBytes || total > lim.FreeBytes && total > lim.Ratio*int64(len(a.b)) {
+		return fmt.Errorf("%d bytes expand to %d: %w", len(a.b), total, ErrBomb)
+	}
+	return nil
+}
+
+// place walks the local records in order and proves that they fill everything up to the central directory at byte end.
+func (a *archive) place(end int) error {
+	a.placed = append([]*entry(nil), a.entries...)
+	sort.SliceStable(a.placed, func(i, j int) bool { return a.placed[i].from < a.placed[j].from })
+	pos := 0
+	for i, e := range a.placed {
+		e.to = end
+		if i+1 < len(a.placed) {
+			e.to = a.placed[i+1].from
+		}
+		if e.from != pos || e.to > end || e.to < e.from {
+			return fmt.Errorf("bytes before, between or shared by entries at byte %d: %w", pos, ErrZipStructure)
+		}
+		if err := e.checkLocal(a.b[e.from:e.to]); err != nil {
+			return err
+		}
+		pos = e.to
+	}
+	if pos != end {
+		return fmt.Errorf("bytes in no entry at byte %d: %w", pos, ErrZipStructure)
+	}
+	return nil
+}
+
+// checkLocal holds the local record r against the directory record: a streaming reader sees only this one.
+func (e *entry) checkLocal(r []byte) error {
+	bad := func(why string) error { return fmt.Errorf("entry %.80q: %s: %w", e.name, why, ErrZipStructure) }
+	if len(r) < localLen || le.Uint32(r) != localSig {
+		return bad("no local header")
+	}
+	nameLen, extraLen := int(le.Uint16(r[26:])), int(le.Uint16(r[28:]))
+	head := localLen + nameLen + extraLen
+	if len(r) < head+int(e.csize) {
+		return bad("local record is cut or overlaps the next")
+	}
+	const compared = flagEncrypted | flagDescriptor | flagStrong | flagUTF8 | flagMasked
+	if !bytes.Equal(r[localLen:localLen+nameLen], e.raw) || (le.Uint16(r[6:])^e.flags)&compared != 0 || le.Uint16(r[8:]) != e.method {
+		return bad("local header differs from the directory")
+	}
+	extra := r[localLen+nameLen : head]
+	if err := checkUnicodePath(e, extra); err != nil {
+		return err
+	}
+	e.data = e.from + head
+	crc, csize, usize := le.Uint32(r[14:]), uint64(le.Uint32(r[18:])), uint64(le.Uint32(r[22:]))
+	z := extraField(extra, extraZIP64)
+	if csize == 0xFFFFFFFF && usize == 0xFFFFFFFF && len(z) >= 16 {
+		usize, csize = le.Uint64(z), le.Uint64(z[8:])
+	}
+	same := crc == e.crc && csize == uint64(e.csize) && usize == uint64(e.usize)
+	unset := crc == 0 && csize == 0 && usize == 0
+	tail := r[head+int(e.csize):]
+	if e.flags&flagDescriptor == 0 {
+		if !same || len(tail) != 0 {
+			return bad("local sizes or checksum differ from the directory")
+		}
+		return nil
+	}
+	if !same && !unset || !e.descriptor(tail) {
+		return bad("data descriptor differs from the directory")
+	}
+	return nil
+}
+
+// descriptor accepts the four forms of APPNOTE §4.3.9: with or without signature, 32-bit or 64-bit sizes.
+func (e *entry) descriptor(t []byte) bool {
+	if len(t) == 16 || len(t) == 24 {
+		if le.Uint32(t) != descriptorSig {
+			return false
+		}
+		t = t[4:]
+	}
+	switch {
+	case len(t) == 12:
+		return le.Uint32(t) == e.crc && le.Uint32(t[4:]) == e.csize && le.Uint32(t[8:]) == e.usize
+	case len(t) == 20:
+		return le.Uint32(t) == e.crc && le.Uint64(t[4:]) == uint64(e.csize) && le.Uint64(t[12:]) == uint64(e.usize)
+	}
+	return false
+}
+
+// digestAll expands every entry once, checks size and CRC-32 and keeps the SM3 digest.
+func (a *archive) digestAll() error {
+	buf := make([]byte, 32<<10)
+	for _, e := range a.entries {
+		if e.dir() && e.csize == 0 {
+			continue
+		}
+		src := bytes.NewReader(a.b[e.data : e.data+int(e.csize)])
+		sum, sm3 := crc32.NewIEEE(), gm.NewSM3()
+		n, err := io.CopyBuffer(io.MultiWriter(sum, sm3), io.LimitReader(a.expand(e, src), int64(e.usize)+1), buf)
+		if err != nil || n != int64(e.usize) || sum.Sum32() != e.crc || src.Len() != 0 {
+			return fmt.Errorf("entry %.80q: size, checksum or stream: %w", e.name, ErrEntryData)
+		}
+		sm3.Sum(e.digest[:0])
+	}
+	return nil
+}
+
+// open returns the content of an entry that digestAll has accepted. Only one may be in use at a time.
+func (a *archive) open(e *entry) io.Reader {
+	return io.LimitReader(a.expand(e, bytes.NewReader(a.b[e.data:e.data+int(e.csize)])), int64(e.usize))
+}
+
+func (a *archive) expand(e *entry, src *bytes.Reader) io.Reader {
+	if e.method == methodStored {
+		return src
+	}
+	if a.inflate == nil {
+		a.inflate = flate.NewReader(src)
+	} else {
+		a.inflate.(flate.Resetter).Reset(src, nil) // never fails (package flate)
+	}
+	return a.inflate
+}
+
+// file returns the entry of a part that must exist, by exact name.
+func (a *archive) file(name string) (*entry, error) {
+	e := a.byName[name]
+	if e == nil || e.dir() {
+		return nil, fmt.Errorf("part %.80q: %w", name, ErrMissingPart)
+	}
+	return e, nil
+}
+
+// read returns the content of a part that is edited.
+func (a *archive) read(name string, limit int) ([]byte, error) {
+	e, err := a.file(name)
+	if err != nil {
+		return nil, err
+	}
+	if int64(e.usize) > int64(limit) {
+		return nil, fmt.Errorf("part %.80q has %d bytes, limit %d: %w", name, e.usize, limit, ErrXML)
+	}
+	return io.ReadAll(a.open(e))
+}

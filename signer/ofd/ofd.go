@@ -1,0 +1,207 @@
+// Package ofd puts a seal signature into an OFD package (GB/T 33190): it reads the package, says what is to be signed and embeds the
+// signed value.
+//
+// Its one promise is that Embed is a pure function of the document, the request and the signed value, and that every entry it does not
+// have to change leaves it byte for byte, local header and compressed data included:
+//
+//	Open ─► Package.Pages, Package.Prepare ─► Draft.DataHash ─(seal signature, made elsewhere)─► Draft.Embed
+//
+// The reader expects hostile input. It accepts one reading of a package or none: whatever two readers could understand differently
+// (duplicate or case-variant names, bytes outside every entry, a local header unlike its directory record, document type
+// definitions, several roots) is refused by a named error, in memory bounded by the token limit of Limits and time linear in the
+// expanded size.
+//
+// Limits: no keys, no clock, no I/O; the seal and the signed value are opaque bytes. It judges no signature value: that is
+// signer/verify, which shares no parser with this package (law 6).
+package ofd
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The named refusals of Open. Each wraps into an error that says where.
+var (
+	// ErrNotZip: there is no end-of-central-directory record.
+	ErrNotZip = errors.New("not a ZIP package")
+	// ErrZipStructure: directory, local headers and data do not form one contiguous archive, or it uses ZIP64 or several disks.
+	ErrZipStructure = errors.New("ZIP structure admits more than one reading")
+	// ErrEntryData: an entry's data do not fit its declared size or CRC-32, or cannot be inflated.
+	ErrEntryData = errors.New("entry data are damaged")
+	// ErrEntryName: an entry name is absolute, climbs, or holds backslashes, control or formatting characters.
+	ErrEntryName = errors.New("entry name is not acceptable")
+	// ErrEntryKind: an entry is neither a regular file nor a directory (a symbolic link, a device).
+	ErrEntryKind = errors.New("entry is neither file nor directory")
+	// ErrDuplicate: two names are equal, equal but for case, or one is both file and directory; or two pages or signatures share an ID.
+	ErrDuplicate = errors.New("name or identifier occurs twice")
+	// ErrEncrypted: an entry is encrypted, or the package is under GM/T 0099 encryption.
+	ErrEncrypted = errors.New("package is encrypted")
+	// ErrMethod: an entry is neither stored nor deflated.
+	ErrMethod = errors.New("compression method is neither stored nor deflate")
+	// ErrBomb: the expanded size is out of proportion.
+	ErrBomb = errors.New("package expands out of proportion")
+	// ErrTooManyEntries: more entries than Limits.Entries.
+	ErrTooManyEntries = errors.New("too many entries")
+	// ErrXML: an XML part is not well-formed UTF-8 XML with one root, or leaves a single-valued element ambiguous.
+	ErrXML = errors.New("XML part is not acceptable")
+	// ErrEntity: an XML part carries a document type definition.
+	ErrEntity = errors.New("XML part carries a document type definition")
+	// ErrDepth: XML elements nest deeper than Limits.Depth.
+	ErrDepth = errors.New("XML nests too deeply")
+	// ErrPath: a location inside an XML part is empty, malformed or leaves the package.
+	ErrPath = errors.New("location leaves the package")
+	// ErrDocRoot: DocBody does not lead to exactly one Document.xml.
+	ErrDocRoot = errors.New("DocRoot does not lead to a document")
+	// ErrMissingPart: a part that another part names is absent.
+	ErrMissingPart = errors.New("part is missing")
+	// ErrPageBox: a page has no usable PhysicalBox.
+	ErrPageBox = errors.New("page size is not usable")
+	// ErrTooManyPages: more pages than Limits.Pages.
+	ErrTooManyPages = errors.New("too many pages")
+	// ErrSeveralDocuments: the package holds several DocBody and the caller did not choose one (OpenDocument).
+	ErrSeveralDocuments = errors.New("package holds several documents")
+	// ErrIntegrityList: the package carries a GM/T 0099 integrity list, which any added file would break.
+	ErrIntegrityList = errors.New("package is under an integrity list")
+	// ErrEarlierSignature: a signature already in the package is incomplete, or a file it protects has changed.
+	ErrEarlierSignature = errors.New("an earlier signature is already broken")
+)
+
+// The named refusals of Prepare and Embed.
+var (
+	// ErrRequest: seal, time, provider, mode or signed value is missing or cannot be written.
+	ErrRequest = errors.New("signing request is not usable")
+	// ErrStamp: no stamp, or a stamp that is not finite, not positive, or clipped outside itself.
+	ErrStamp = errors.New("stamp is not usable")
+	// ErrPage: a stamp names a page that the document does not have.
+	ErrPage = errors.New("no such page")
+	// ErrStampOutside: the visible part of a stamp leaves its page.
+	ErrStampOutside = errors.New("stamp leaves the page")
+	// ErrWholeDocument: an earlier signature protects a file that signing must change (whole-document mode, §7.2 of GM/T practice), so
+	// another signature would break it.
+	ErrWholeDocument = errors.New("an earlier signature protects the whole document")
+)
+
+// Limits bound what Open accepts. A zero field means the default.
+type Limits struct {
+	Entries    int     // entries of the package; 20,000
+	Pages      int     // pages of the document, and stamps of a request; 5,000
+	Signatures int     // signatures already present; 1,000
+	FreeBytes  int64   // expanded size that is never a bomb; 64 MiB
+	Ratio      int64   // expanded size over package size, beyond FreeBytes; 100
+	TotalBytes int64   // expanded size in any case; 1 GiB
+	PartBytes  int     // an XML part that is edited (OFD.xml, Signatures.xml); 4 MiB
+	TokenBytes int     // one XML token; 1 MiB
+	Depth      int     // nesting of XML elements; 256
+	Attributes int     // attributes of one element; 256
+	NameBytes  int     // length of an entry name; 1,024
+	PageMM     float64 // width or height of a page in millimetres; 20,000
+}
+
+func (l Limits) withDefaults() Limits {
+	orInt := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orInt64 := func(v *int64, d int64) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orInt(&l.Entries, 20_000)
+	orInt(&l.Pages, 5_000)
+	orInt(&l.Signatures, 1_000)
+	orInt64(&l.FreeBytes, 64<<20)
+	orInt64(&l.Ratio, 100)
+	orInt64(&l.TotalBytes, 1<<30)
+	orInt(&l.PartBytes, 4<<20)
+	orInt(&l.TokenBytes, 1<<20)
+	orInt(&l.Depth, 256)
+	orInt(&l.Attributes, 256)
+	orInt(&l.NameBytes, 1024)
+	if l.PageMM <= 0 {
+		l.PageMM = 20_000
+	}
+	return l
+}
+
+// Page is one page of the document in page order.
+type Page struct {
+	Index    int     // 1 for the first page, as Stamp.Page counts
+	ID       string  // object identifier, as PageRef names it
+	WidthMM  float64 // of the page's own PhysicalBox, or else of the document's
+	HeightMM float64
+}
+
+// Package is an opened OFD package with one document chosen. It is immutable and safe for concurrent use; it keeps the bytes given to
+// Open, which must not change.
+type Package struct {
+	lim    Limits
+	arc    *archive
+	root   []byte // OFD.xml
+	bodies []docBody
+	body   int // index of the chosen body
+	pages  []Page
+	lists  []*signList // one per body that has one, in order; nil otherwise
+	earl   earlier
+}
+
+const rootPart = "OFD.xml" // GB/T 33190 §7.1: the one fixed name
+
+// Open reads a package that holds exactly one document. The errors are those named above.
+func Open(b []byte, lim Limits) (*Package, error) { return open(b, 0, lim) }
+
+// OpenDocument reads a package and chooses its n-th document, counted from 1, for packages with several DocBody.
+func OpenDocument(b []byte, n int, lim Limits) (*Package, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("document %d: %w", n, ErrDocRoot)
+	}
+	return open(b, n, lim)
+}
+
+func open(b []byte, document int, lim Limits) (*Package, error) {
+	lim = lim.withDefaults()
+	arc, err := readArchive(b, lim)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseProtected(arc); err != nil {
+		return nil, err
+	}
+	p := &Package{lim: lim, arc: arc}
+	if err := arc.digestAll(); err != nil {
+		return nil, err
+	}
+	if err := p.readRoot(document); err != nil {
+		return nil, err
+	}
+	if err := p.readDocument(); err != nil {
+		return nil, err
+	}
+	if err := p.readSignatures(); err != nil {
+		return nil, err
+	}
+	arc.inflate = nil // nothing is expanded any more
+	return p, nil
+}
+
+// refuseProtected refuses the two protections of GM/T 0099 that sealing would break or cannot see through.
+func refuseProtected(a *archive) error {
+	for name, why := range map[string]error{"OFDEntries.xml": ErrIntegrityList, "Encryptions.xml": ErrEncrypted, "decryptseed.dat": ErrEncrypted} {
+		if a.names.file(name) {
+			return fmt.Errorf("part %s (GM/T 0099): %w", name, why)
+		}
+	}
+	return nil
+}
+
+// Pages returns the pages of the chosen document in order.
+func (p *Package) Pages() []Page { return append([]Page(nil), p.pages...) }
+
+// Signatures returns how many signatures the chosen document already lists.
+func (p *Package) Signatures() int {
+	if l := p.lists[p.body]; l != nil {
+		return len(l.ids)
+	}
+	return 0
+}
