@@ -1,0 +1,303 @@
+// Package keystore is key custody: keys are born in a token behind a durable intent, kept with the evidence of their birth, used to sign
+// messages, and never leave.
+//
+// Its one promise: every signature it returns was computed by the token over an e that this package hashed from a message, was verified in
+// software against the registered public key, and is strict DER (laws 1, 4, 11). No method takes a ready-made digest.
+//
+//	Intend ──► Generate ──► the caller's releasing commit ──► Key ──► Sign
+//	durable     token        turns the intent into a key
+//
+// It knows keys, not seals. Limits: resident custody; wrapped custody joins behind the same Key.
+package keystore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sealkeeper/hsm"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/store"
+)
+
+// ID names a key: the CKA_ID that both halves carry in the token.
+type ID = hsm.ObjectID
+
+// Purpose says what a key is for; a key serves one purpose only.
+type Purpose string
+
+// The purposes. Impression keys are one per year and encrypt data keys, nothing else.
+const (
+	PurposeSeal       Purpose = "seal"
+	PurposeMaker      Purpose = "seal-maker"
+	PurposeSM2Root    Purpose = "sm2-root"
+	PurposeSM2Issuing Purpose = "sm2-issuing"
+	PurposeAudit      Purpose = "audit"
+	PurposeTLSRoot    Purpose = "tls-root"
+	PurposeTLSClient  Purpose = "tls-client"
+)
+
+// ImpressionPurpose is the purpose of the key that encrypts the data keys of one year's impressions.
+func ImpressionPurpose(year int) Purpose { return Purpose(fmt.Sprintf("impression-%04d", year)) }
+
+var (
+	// ErrKeyNotFound: no key with that identifier or purpose.
+	ErrKeyNotFound = errors.New("no such key")
+	// ErrSignatureWrong: the token's answer does not verify against the registered public key; it was not released.
+	ErrSignatureWrong = errors.New("the token's signature does not verify and was not released")
+	// ErrKeyUse: the key's algorithm or purpose does not allow this use.
+	ErrKeyUse = errors.New("the key is not for this use")
+	// ErrTokenGone: the token is away; it is hsm.ErrTokenGone under the name that higher floors may say.
+	ErrTokenGone = hsm.ErrTokenGone
+	// ErrTokenBusy: every session is in use and the deadline came first.
+	ErrTokenBusy = hsm.ErrBusy
+	// ErrPINLatched: a wrong PIN latched the login; an operator must clear it.
+	ErrPINLatched = hsm.ErrPINLatched
+	// ErrLoggedOut: the login was lost.
+	ErrLoggedOut = hsm.ErrLoggedOut
+)
+
+var (
+	records = &store.Collection{Name: "key", Codec: 1, Indexes: []store.Index{
+		{Name: "purpose", Keys: field(func(r record) string { return string(r.Purpose) })},
+		{Name: "ref", Keys: field(func(r record) string { return r.Ref })}}}
+	intents = &store.Collection{Name: "key-intent", Codec: 1}
+)
+
+// Collections lists what this package stores.
+func Collections() []*store.Collection { return []*store.Collection{records, intents} }
+
+// record is a key as stored: written once, in the commit that releases what the key was made for.
+type record struct {
+	ID        ID            `json:"id"`
+	Purpose   Purpose       `json:"purpose"`
+	Label     string        `json:"label"`
+	Algorithm hsm.Algorithm `json:"algorithm"`
+	Ref       string        `json:"ref"` // the order or ceremony it was born for
+	Birth     hsm.Birth     `json:"birth"`
+	Destroyed *time.Time    `json:"destroyed,omitempty"`
+}
+
+func field(of func(record) string) func([]byte) ([][]byte, error) {
+	return func(b []byte) ([][]byte, error) {
+		var r record
+		if err := json.Unmarshal(b, &r); err != nil {
+			return nil, err
+		}
+		if v := of(r); v != "" {
+			return [][]byte{[]byte(v)}, nil
+		}
+		return nil, nil
+	}
+}
+
+// cached bounds the keys kept in memory; one is some 600 bytes.
+const cached = 100_000
+
+// Keystore is custody over one token and one store. Safe for concurrent use.
+type Keystore struct {
+	tok Token
+	st  store.Store
+	log *slog.Logger
+	mu  sync.RWMutex
+	hot map[ID]*Key
+}
+
+// Open asks the token who it is and returns custody over it. It changes nothing; Reconcile does, when the caller decides.
+func Open(ctx context.Context, tok Token, st store.Store, log *slog.Logger) (*Keystore, error) {
+	info, err := tok.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the token: %w", err)
+	}
+	log.InfoContext(ctx, "token", slog.String("label", info.Label), slog.String("serial", info.Serial),
+		slog.String("profile", info.Profile), slog.String("evidence", string(info.Evidence)))
+	return &Keystore{tok: tok, st: st, log: log, hot: map[ID]*Key{}}, nil
+}
+
+// Token describes the token, asking it anew.
+func (k *Keystore) Token(ctx context.Context) (hsm.TokenInfo, error) { return k.tok.Info(ctx) }
+
+// Stats returns the token's counters.
+func (k *Keystore) Stats() hsm.Stats { return k.tok.Stats() }
+
+// Want is a key to be made.
+type Want struct {
+	Purpose   Purpose
+	Label     string // ASCII, shown by token tools
+	Algorithm hsm.Algorithm
+}
+
+// Intent is a durable promise that a key of this identifier may appear in the token. Until it becomes a key, a start may destroy the object.
+type Intent struct {
+	ID        ID            `json:"id"`
+	Purpose   Purpose       `json:"purpose"`
+	Label     string        `json:"label"`
+	Algorithm hsm.Algorithm `json:"algorithm"`
+	Ref       string        `json:"ref"`
+	Since     time.Time     `json:"since"`
+	Actor     audit.Actor   `json:"actor"` // who asked for it
+	version   store.Version
+}
+
+// Intend writes the intents of wants in one commit, before any key exists (law 12). ref names what they are for, an order or a ceremony.
+func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.Actor, ref string, wants ...Want) ([]Intent, error) {
+	m := store.Mutation{Request: req}
+	var ins []Intent
+	for _, w := range wants {
+		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: time.Now().UTC().Truncate(time.Second), Actor: actor, version: 1}
+		value, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encoding key intent: %w", err)
+		}
+		m.Expect = append(m.Expect, store.Expect{Collection: intents, Key: in.ID[:]})
+		m.Put = append(m.Put, store.Put{Collection: intents, Key: in.ID[:], Value: value})
+		ins = append(ins, in)
+	}
+	body, err := audit.Event{Kind: "key-intent", Actor: actor, Subject: ref, Detail: ins}.Body()
+	if err != nil {
+		return nil, err
+	}
+	m.Audit = [][]byte{body}
+	if _, err := k.st.Commit(ctx, m); err != nil {
+		return nil, fmt.Errorf("recording key intents for %s: %w", ref, err)
+	}
+	return ins, nil
+}
+
+func newID() ID {
+	var id ID
+	rand.Read(id[:])
+	return id
+}
+
+// Draft is what turns an intent into a key; it must enter the caller's releasing commit.
+type Draft struct {
+	Put    []store.Put
+	Expect []store.Expect
+	Audit  [][]byte
+}
+
+// Generate has the token make the key of an intent. The key can sign at once (a proof of possession, its own certificate), but exists for
+// later only when the draft is committed.
+func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error) {
+	birth, err := k.tok.Generate(ctx, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
+	if err != nil {
+		return nil, Draft{}, fmt.Errorf("generating %s key %s: %w", in.Purpose, in.ID, err)
+	}
+	r := record{ID: in.ID, Purpose: in.Purpose, Label: in.Label, Algorithm: in.Algorithm, Ref: in.Ref, Birth: birth}
+	key, err := k.key(r)
+	if err != nil {
+		return nil, Draft{}, err
+	}
+	value, err := json.Marshal(r)
+	if err != nil {
+		return nil, Draft{}, fmt.Errorf("encoding key record: %w", err)
+	}
+	body, err := audit.Event{Kind: "key-birth", Actor: in.Actor, Subject: in.ID.String(), Detail: r}.Body()
+	if err != nil {
+		return nil, Draft{}, err
+	}
+	return key, Draft{
+		Put:    []store.Put{{Collection: records, Key: in.ID[:], Value: value}, {Collection: intents, Key: in.ID[:]}},
+		Expect: []store.Expect{{Collection: records, Key: in.ID[:]}, {Collection: intents, Key: in.ID[:], Version: in.version}},
+		Audit:  [][]byte{body},
+	}, nil
+}
+
+// Create makes one key of the appliance's own: intent, birth, commit.
+func (k *Keystore) Create(ctx context.Context, actor audit.Actor, w Want) (*Key, error) {
+	ins, err := k.Intend(ctx, nil, actor, "appliance/"+string(w.Purpose), w)
+	if err != nil {
+		return nil, err
+	}
+	key, d, err := k.Generate(ctx, ins[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := k.st.Commit(ctx, store.Mutation{Put: d.Put, Expect: d.Expect, Audit: d.Audit}); err != nil {
+		return nil, fmt.Errorf("recording %s key: %w", w.Purpose, err)
+	}
+	return key, nil
+}
+
+// Key returns a key by identifier, from memory when it was used before. A destroyed key is ErrKeyNotFound.
+func (k *Keystore) Key(ctx context.Context, id ID) (*Key, error) {
+	k.mu.RLock()
+	key := k.hot[id]
+	k.mu.RUnlock()
+	if key != nil {
+		return key, nil
+	}
+	r, _, err := k.record(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if r.Destroyed != nil {
+		return nil, fmt.Errorf("key %s was destroyed %s: %w", id, r.Destroyed.Format(time.DateOnly), ErrKeyNotFound)
+	}
+	if key, err = k.key(r); err != nil {
+		return nil, err
+	}
+	k.keep(key)
+	return key, nil
+}
+
+func (k *Keystore) keep(key *Key) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.hot) >= cached {
+		for id := range k.hot { // map order is random enough to forget by
+			delete(k.hot, id)
+			break
+		}
+	}
+	k.hot[key.id] = key
+}
+
+func (k *Keystore) record(ctx context.Context, id ID) (record, store.Version, error) {
+	var r record
+	it, err := k.st.Get(ctx, records, id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return r, 0, fmt.Errorf("key %s: %w", id, ErrKeyNotFound)
+	}
+	if err != nil {
+		return r, 0, fmt.Errorf("reading key %s: %w", id, err)
+	}
+	if err := json.Unmarshal(it.Value, &r); err != nil {
+		return r, 0, fmt.Errorf("reading key %s: %w: %w", id, store.ErrCorrupt, err)
+	}
+	return r, it.Version, nil
+}
+
+// Birth returns the evidence of a key's generation.
+func (k *Keystore) Birth(ctx context.Context, id ID) (hsm.Birth, error) {
+	r, _, err := k.record(ctx, id)
+	return r.Birth, err
+}
+
+// ByPurpose returns the one living key of an appliance purpose; ErrKeyNotFound when there is none or more than one.
+func (k *Keystore) ByPurpose(ctx context.Context, p Purpose) (*Key, error) {
+	page, err := k.st.List(ctx, records, "purpose", []byte(p), "", 10)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the %s key: %w", p, err)
+	}
+	var found []ID
+	for _, it := range page.Items {
+		var r record
+		if err := json.Unmarshal(it.Value, &r); err != nil {
+			return nil, fmt.Errorf("reading the %s key: %w: %w", p, store.ErrCorrupt, err)
+		}
+		if r.Purpose == p && r.Destroyed == nil {
+			found = append(found, r.ID)
+		}
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("%d keys of purpose %s: %w", len(found), p, ErrKeyNotFound)
+	}
+	return k.Key(ctx, found[0])
+}
