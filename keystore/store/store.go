@@ -40,6 +40,10 @@ var (
 	ErrSchema = errors.New("the store has another schema version")
 	// ErrCorrupt: stored bytes contradict each other.
 	ErrCorrupt = errors.New("the store is damaged")
+	// ErrMutation: the mutation is malformed (a name, key or size out of bounds, records missing). Nothing happened.
+	ErrMutation = errors.New("the mutation is malformed")
+	// ErrInUse: another process holds the file.
+	ErrInUse = errors.New("the store file is in use by another process")
 	// ErrCursor: the cursor does not belong to this listing.
 	ErrCursor = errors.New("not a cursor of this listing")
 )
@@ -75,6 +79,9 @@ type Item struct {
 // Request names the call that a mutation answers, for idempotency: the same client and id with the same digest gives the first receipt
 // again, with another digest ErrRequestReused. It rides in the first audit record of the mutation, so a mutation with a Request
 // carries at least one.
+//
+// A request is remembered for 24 hours, or until 1,000,000 newer ones came (both configurable); after that the same id is a new
+// request. What must never happen twice is guarded by a counter, not by the request id.
 type Request struct {
 	Client string   // who asked: hexadecimal SHA-256 of the certificate's key, or an internal name
 	ID     string   // Idempotency-Key, 1..128 printable ASCII characters
@@ -96,11 +103,16 @@ type Put struct {
 	Value      []byte
 }
 
-// Spend adds N to a counter, which must not pass Limit. Counters live in memory with the writer and are rebuilt from snapshot and log.
+// Spend adds N to a counter, which must not pass Limit. Counters live in memory with the writer and are rebuilt from snapshot and log;
+// the movement rides in the first audit record of the mutation, so a mutation with a Spend carries at least one.
 type Spend struct {
 	Counter string // for example "nonce/<hex>" with Limit 1, "delegation/<id>", "grant/<id>"
 	N       uint64
 	Limit   uint64 // 0 means no limit: count only
+	// Expires is when the counter may be forgotten, zero for never. The latest one given counts. It must be the end of validity of
+	// what the counter guards: a Spend whose Expires lies before the time up to which counters were forgotten is ErrLimit, so
+	// forgetting never lets a spent nonce through.
+	Expires time.Time
 }
 
 // Message is queued for delivery to an outside system in the same commit.
@@ -109,7 +121,7 @@ type Message struct {
 	Body  []byte
 }
 
-// Mutation is everything that one act changes.
+// Mutation is everything that one act changes. It must not be modified before Commit returns.
 type Mutation struct {
 	Request *Request
 	Expect  []Expect
@@ -135,6 +147,8 @@ type Record struct {
 	Time    time.Time
 	Request *Request // only on the first record of its mutation
 	Spent   []Spent  // only on the first record of its mutation
+	Part    int      // which record of its mutation this is, from 0
+	Of      int      // how many records the mutation has; only on the first
 	Body    []byte
 	Raw     []byte
 }
@@ -144,6 +158,7 @@ type Spent struct {
 	Counter string
 	N       uint64
 	After   uint64
+	Expires time.Time // zero for never
 }
 
 // Job is a claimed outbox message.
@@ -163,7 +178,8 @@ type Page struct {
 
 // State is what the log looks like right after a commit.
 type State struct {
-	Log  string
+	Log  string // 32 hexadecimal digits, drawn when the store was made
+	Hash string // of the tree, fixed when the store was made: "sm3" or "sha256"
 	Size uint64
 	Root [32]byte
 	Time time.Time // of the last record
@@ -184,7 +200,8 @@ type Store interface {
 	Lookup(ctx context.Context, r Request) (Receipt, error)
 	// Records reads log entries from an index.
 	Records(ctx context.Context, from uint64, limit int) ([]Record, error)
-	// Tile returns a full tile: 256 hashes of 32 bytes at level 0, 8, 16 … (as transparency logs cut them).
+	// Tile returns a tile: 256 hashes of 32 bytes at level 0, 8, 16 … (as transparency logs cut them), fewer at the right edge;
+	// ErrNotFound beyond it.
 	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 	// State returns the log's present size and root.
 	State() State
@@ -194,10 +211,14 @@ type Store interface {
 	Claim(ctx context.Context, queue string, n int, lease time.Duration) ([]Job, error)
 	Done(ctx context.Context, j Job) error
 	Later(ctx context.Context, j Job, after time.Duration) error
-	// AcceptClock lets commits go on after ErrClock. The caller writes the operator's decision to the log first thing.
-	AcceptClock(ctx context.Context) error
+	// AcceptClock takes the clock as it is now for right and commits m, the operator's decision, as the first mutation under it. Its
+	// record, and that of a Resume, are the only ones whose time may lie before that of the record in front of them.
+	AcceptClock(ctx context.Context, m Mutation) (Receipt, error)
 	// SetReadOnly stops commits with ErrReadOnly and the reason, or lets them go on when the reason is empty.
 	SetReadOnly(reason string)
+	// Resume commits m while the store is read-only by SetReadOnly and lets commits go on from then: nothing comes between. It also
+	// accepts a clock in doubt.
+	Resume(ctx context.Context, m Mutation) (Receipt, error)
 	// Backup writes a consistent copy.
 	Backup(ctx context.Context, w io.Writer) error
 	Close() error
