@@ -152,8 +152,17 @@ func TestCachedKeyIsNoPermission(t *testing.T) {
 		r.ok(r.p.Finalize())
 		_, err := r.p.Sign(r.s, e)
 		refused(t, err, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)
+	})
+	t.Run("session number of an earlier life", func(t *testing.T) {
+		r := open(t)
+		k, before := r.generate(), r.s
+		r.ok(r.p.SignInit(r.s, mech(mechSM2E, nil), k.priv))
+		r.ok(r.p.Finalize())
 		r.start()
-		_, err = r.p.Sign(r.s, e)
+		if r.s != before {
+			t.Fatalf("session numbers did not start again: %d, then %d", before, r.s)
+		}
+		_, err := r.p.Sign(r.s, e)
 		refused(t, err, pkcs11.CKR_OPERATION_NOT_INITIALIZED)
 	})
 }

@@ -90,11 +90,28 @@ func build(ctx context.Context) (string, error) {
 		}
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "make", "-s", "-C", filepath.Join(root, "softhsm-test", "module"), "OUT="+dir, "all")
+	sources := filepath.Join(root, "softhsm-test", "module")
+	if err := noteSources(sources); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "make", "-s", "-C", sources, "OUT="+dir, "all")
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=") // of a make that runs the tests
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the SM2 module: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	return dir, nil
+}
+
+// noteSources looks at every source file, so that the go command, which knows
+// what a test looked at, runs it again when the module has changed.
+func noteSources(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	for _, f := range files {
+		if err == nil {
+			_, err = os.Stat(f)
+		}
+	}
+	return err
 }
 
 func present(path string) bool {

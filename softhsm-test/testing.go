@@ -4,11 +4,16 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // process is the one token directory of this test binary. Its path is chosen
@@ -87,7 +92,9 @@ func acquire() (string, error) {
 	process.Lock()
 	defer process.Unlock()
 	if process.dir == "" {
-		dir, err := os.MkdirTemp(ramDisk(), "sealkeeper-softhsm-")
+		base := ramDisk()
+		sweep(base)
+		dir, err := os.MkdirTemp(base, fmt.Sprintf("%s%d-", directoryPrefix, os.Getpid()))
 		if err != nil {
 			return "", err
 		}
@@ -98,6 +105,25 @@ func acquire() (string, error) {
 	}
 	process.tokens++
 	return process.dir, os.MkdirAll(process.dir, 0o700)
+}
+
+const directoryPrefix = "sealkeeper-softhsm-"
+
+// sweep removes directories that killed test binaries left behind: their
+// process is gone, and nothing was added for an hour.
+func sweep(base string) {
+	dirs, err := filepath.Glob(filepath.Join(base, directoryPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), directoryPrefix), "-")
+		pid, err := strconv.Atoi(text)
+		info, statErr := os.Stat(dir)
+		if err == nil && statErr == nil && time.Since(info.ModTime()) > time.Hour && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 // release removes the token, and the directory with the last one.
@@ -114,13 +140,13 @@ func release(k *Token) error {
 	return k.remove()
 }
 
-// ramDisk names the RAM disk, or "" for the usual temporary folder. On a disk a
+// ramDisk names the RAM disk, or the usual temporary folder. On a disk a
 // key pair takes 40 to 300 ms, because every attribute rewrites a file.
 func ramDisk() string {
 	const shm = "/dev/shm"
 	probe, err := os.CreateTemp(shm, "sealkeeper-probe-")
 	if err != nil {
-		return ""
+		return os.TempDir()
 	}
 	probe.Close()
 	os.Remove(probe.Name())

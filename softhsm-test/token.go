@@ -35,14 +35,11 @@ type Token struct {
 	Conf      string // softhsm2.conf; SOFTHSM2_CONF must name it before the module is initialised
 	Dir       string // holds Conf, the PIN files and the token directory
 
-	pin *secret
+	pin func() string // a function, because fmt prints any other field
 }
 
-// secret stands behind a pointer, so that printing a Token prints no PIN.
-type secret struct{ text string }
-
 // PIN gives the user PIN. It is for tests alone: programs read PINFile.
-func (k *Token) PIN() string { return k.pin.text }
+func (k *Token) PIN() string { return k.pin() }
 
 // String names the token without its PIN.
 func (k *Token) String() string { return fmt.Sprintf("token %q serial %s", k.Label, k.Serial) }
@@ -106,7 +103,7 @@ func layOut(dir, label string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.pin = &secret{pin}
+	k.pin = func() string { return pin }
 	if err := writePIN(k.PINFile, pin); err != nil {
 		return nil, err
 	}

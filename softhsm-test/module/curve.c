@@ -99,6 +99,15 @@ static bool scalar_ok(const BIGNUM *d)
 	return ok;
 }
 
+bool sm2_scalar_valid(const unsigned char d[SM2_FIELD])
+{
+	BIGNUM *n = curve() == NULL ? NULL : BN_bin2bn(d, SM2_FIELD, NULL);
+	bool ok = n != NULL && scalar_ok(n);
+
+	BN_clear_free(n);
+	return ok;
+}
+
 /* Decodes the private scalar d, big-endian, and computes its point d*G. */
 struct sm2_key *sm2_key_private(const unsigned char *bytes, size_t len)
 {

@@ -50,12 +50,10 @@ CK_RV import_private(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *list, CK_ULO
 	const unsigned char d[SM2_FIELD], CK_OBJECT_HANDLE_PTR out)
 {
 	struct template t;
-	struct sm2_key *key = sm2_key_private(d, SM2_FIELD);
 	CK_RV rv;
 
-	if (key == NULL)
+	if (!sm2_scalar_valid(d))
 		return CKR_ATTRIBUTE_VALUE_INVALID;
-	sm2_key_unref(key);
 	rv = template_private(&t, list, count);
 	if (rv != CKR_OK)
 		return rv;

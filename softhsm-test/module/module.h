@@ -45,6 +45,7 @@ struct sm2_key {
 
 enum pkcs8_kind { PKCS8_UNREADABLE, PKCS8_OTHER, PKCS8_SM2 };
 
+bool sm2_scalar_valid(const unsigned char d[SM2_FIELD]);
 struct sm2_key *sm2_key_private(const unsigned char *d, size_t len);
 struct sm2_key *sm2_key_public(const unsigned char *point, size_t len);
 struct sm2_key *sm2_key_ref(struct sm2_key *key);
