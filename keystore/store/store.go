@@ -190,6 +190,8 @@ type Store interface {
 	// Commit applies m whole or not at all and returns when it is durable. A Commit whose context ends while waiting in the queue
 	// returns ErrUnavailable; once it is being written it is seen through.
 	Commit(ctx context.Context, m Mutation) (Receipt, error)
+	// CommitAll applies several mutations, each whole or not at all and refused by itself, with one durable write.
+	CommitAll(ctx context.Context, ms []Mutation) []Result
 	// Get reads one record.
 	Get(ctx context.Context, c *Collection, key []byte) (Item, error)
 	// List pages through a collection by primary key (index "") or by an index, over keys that begin with prefix, in key order.

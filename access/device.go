@@ -1,0 +1,134 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/keystore/store"
+)
+
+// Algorithms of a device key.
+const (
+	AlgP256 = "p256" // ECDSA P-256 over SHA-256 of the canonical bytes; signature 64 bytes r‖s (WebCrypto) or DER
+	AlgSM2  = "sm2"  // SM2 with SM3 under the default user ID; signature strict DER or 64 bytes r‖s
+)
+
+// Device is the phone (or other thing) whose key speaks for an enterprise, bound at collection (领取).
+type Device struct {
+	USCC      string    `json:"uscc"`
+	Alg       string    `json:"alg"`       // AlgP256 or AlgSM2
+	Key       []byte    `json:"key"`       // uncompressed point, 65 bytes
+	Person    string    `json:"person"`    // the responsible person, as the e-licence system names them
+	Role      string    `json:"role"`      // the person's role in the enterprise
+	Assertion string    `json:"assertion"` // Assertion.ID that bound it
+	Bound     time.Time `json:"bound"`
+}
+
+// Devices is the collection of bound devices, keyed by USCC: one device at a time, and a new one ends what the old one delegated.
+var Devices = &store.Collection{Name: "device", Codec: 1}
+
+// KeyID names the device key: hexadecimal SHA-256 of its uncompressed point.
+func (d Device) KeyID() string { return DeviceKeyID(d.Key) }
+
+// DeviceKeyID is Device.KeyID of a point.
+func DeviceKeyID(point []byte) string {
+	s := sha256.Sum256(point)
+	return hex.EncodeToString(s[:])
+}
+
+// Device returns the device that an enterprise has bound, or ErrNoDevice.
+func (a *Access) Device(ctx context.Context, uscc string) (Device, store.Version, error) {
+	var d Device
+	v, err := a.read(ctx, Devices, uscc, &d)
+	if errors.Is(err, store.ErrNotFound) {
+		return d, 0, ErrNoDevice
+	}
+	return d, v, err
+}
+
+// ParseDeviceKey reads a public key and returns its uncompressed point, 65 bytes. P-256 also comes as DER SubjectPublicKeyInfo, as
+// WebCrypto exports it. ErrDeviceKey otherwise.
+func ParseDeviceKey(alg string, b []byte) ([]byte, error) {
+	switch alg {
+	case AlgP256:
+		return parseP256(b)
+	case AlgSM2:
+		k, err := gm.NewPublicKey(b)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDeviceKey, err)
+		}
+		return k.Point(), nil
+	default:
+		return nil, fmt.Errorf("algorithm %.20q: %w", alg, ErrDeviceKey)
+	}
+}
+
+func parseP256(b []byte) ([]byte, error) {
+	if len(b) == 65 && b[0] == 4 {
+		if _, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), b); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDeviceKey, err)
+		}
+		return bytes.Clone(b), nil
+	}
+	k, err := x509.ParsePKIXPublicKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDeviceKey, err)
+	}
+	p, ok := k.(*ecdsa.PublicKey)
+	if !ok || p.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("not on P-256: %w", ErrDeviceKey)
+	}
+	return p.Bytes()
+}
+
+// VerifyDevice reports whether sig is the device key's signature over message: nil, ErrDeviceKey or ErrApprovalAltered.
+func VerifyDevice(alg string, point, message, sig []byte) error {
+	ok := false
+	switch alg {
+	case AlgP256:
+		k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDeviceKey, err)
+		}
+		ok = verifyP256(k, sha256.Sum256(message), sig)
+	case AlgSM2:
+		k, err := gm.NewPublicKey(point)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDeviceKey, err)
+		}
+		ok = verifySM2(k, message, sig)
+	default:
+		return fmt.Errorf("algorithm %.20q: %w", alg, ErrDeviceKey)
+	}
+	if !ok {
+		return ErrApprovalAltered
+	}
+	return nil
+}
+
+// verifyP256 takes IEEE P1363 (64 bytes, what WebCrypto makes) or DER.
+func verifyP256(k *ecdsa.PublicKey, digest [32]byte, sig []byte) bool {
+	if len(sig) == 64 {
+		r, s := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
+		return ecdsa.Verify(k, digest[:], r, s)
+	}
+	return ecdsa.VerifyASN1(k, digest[:], sig)
+}
+
+// verifySM2 takes strict DER or 64 raw bytes.
+func verifySM2(k *gm.PublicKey, message, sig []byte) bool {
+	if len(sig) == 64 {
+		return k.VerifyE(k.E(message), [64]byte(sig)) == nil
+	}
+	return k.Verify(message, sig) == nil
+}
