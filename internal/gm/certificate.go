@@ -22,6 +22,21 @@ type (
 	CertPool = smx509.CertPool
 	// VerifyOptions steers Certificate.Verify. Roots must never be nil: that would mean the system's roots.
 	VerifyOptions = smx509.VerifyOptions
+	// KeyUsage is the set of bits of the keyUsage extension.
+	KeyUsage = smx509.KeyUsage
+	// ExtKeyUsage is one purpose of the extKeyUsage extension.
+	ExtKeyUsage = smx509.ExtKeyUsage
+)
+
+// The key usages that this project writes or asks for.
+const (
+	KeyUsageDigitalSignature  = smx509.KeyUsageDigitalSignature
+	KeyUsageContentCommitment = smx509.KeyUsageContentCommitment // nonRepudiation by its older name
+	KeyUsageCertSign          = smx509.KeyUsageCertSign
+	KeyUsageCRLSign           = smx509.KeyUsageCRLSign
+
+	// ExtKeyUsageAny makes Certificate.Verify accept every purpose; seal certificates carry none or various ones.
+	ExtKeyUsageAny = smx509.ExtKeyUsageAny
 )
 
 // ErrCertificate says that bytes are not a certificate this package can use.
@@ -52,6 +67,24 @@ func CertificateKey(c *Certificate) (*PublicKey, error) {
 // pub is an *ecdsa.PublicKey (SM2: from PublicKey.ECDSA) or *rsa.PublicKey; signer is a Signer for SM2.
 func CreateCertificate(template, parent *Certificate, pub crypto.PublicKey, signer crypto.Signer) ([]byte, error) {
 	return smx509.CreateCertificate(nil, template, parent, pub, signer)
+}
+
+// CreateCertificateRequest builds and signs a PKCS#10 request; the library checks the returned signature before it returns. signer is a
+// Signer, whose key is the subject's.
+func CreateCertificateRequest(template *CertificateRequest, signer crypto.Signer) ([]byte, error) {
+	return smx509.CreateCertificateRequest(nil, template, signer)
+}
+
+// ParseCertificateRequest reads one DER request and checks its signature: the requester holds the key.
+func ParseCertificateRequest(der []byte) (*CertificateRequest, error) {
+	r, err := smx509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
+	}
+	if err := r.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
+	}
+	return r, nil
 }
 
 // SM2WithSM3 is the signature algorithm to put into templates. Its number is the library's own: never store it.
