@@ -1,0 +1,229 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ThalesGroup/crypto11"
+	"github.com/miekg/pkcs11"
+
+	firmware "sealkeeper/firmware-profiles"
+)
+
+// epoch is one life of the connection: the module opened, a login, sessions, handles. All of it ends together.
+type epoch struct {
+	n     uint64
+	raw   *pkcs11.Ctx
+	slot  uint
+	facts firmware.Facts
+	login pkcs11.SessionHandle // held open to the end: closing the last session would log out
+	docs  *crypto11.Context    // owns the initialisation of the module
+	pool  *pool                // raw sessions
+	sign  *lane                // calls inside crypto11, which has sessions of its own
+	desk  *lane                // calls that need no session
+	keys  *keyCache
+	ended chan struct{}
+
+	suites map[Algorithm]*suite // what profile and token both offer
+
+	signN int // permits of sign
+	once  sync.Once
+}
+
+const deskPermits = 2
+
+// end lets nobody in any more. Calls that are inside finish.
+func (e *epoch) end() { e.once.Do(func() { close(e.ended) }) }
+
+// shut waits until nobody is inside and closes everything. It may be called again after an error.
+func (e *epoch) shut(ctx context.Context) error {
+	if err := errors.Join(e.pool.shut(ctx), e.sign.drain(ctx, e.signN), e.desk.drain(ctx, deskPermits)); err != nil {
+		return err
+	}
+	e.closeModule()
+	return nil
+}
+
+// closeModule gives the login session back; crypto11 finalises the module if nobody else in this process has it open.
+func (e *epoch) closeModule() {
+	if e.login != 0 {
+		_ = e.raw.CloseSession(e.login) // the session may be dead, which is why we are here
+	}
+	_ = e.docs.Close() // never returns an error
+}
+
+// attached keeps one raw context per library: they are never destroyed, because unloading a PKCS#11 module has crashed processes.
+var attached = struct {
+	sync.Mutex
+	raw map[string]*pkcs11.Ctx
+}{raw: map[string]*pkcs11.Ctx{}}
+
+// attach loads the library. New alone runs no code of the module beyond its list of functions.
+func attach(path string) (*pkcs11.Ctx, error) {
+	attached.Lock()
+	defer attached.Unlock()
+	if raw := attached.raw[path]; raw != nil {
+		return raw, nil
+	}
+	raw := pkcs11.New(path)
+	if raw == nil {
+		return nil, fmt.Errorf("loading %s: not a PKCS#11 module: %w", path, ErrConfig)
+	}
+	attached.raw[path] = raw
+	return raw, nil
+}
+
+// open starts an epoch up to, and without, the login.
+func (m *Module) open() (*epoch, error) {
+	raw, err := attach(m.cfg.Module)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := crypto11.Configure(m.crypto11Config())
+	if err != nil {
+		if _, isCode := code(err); isCode {
+			return nil, fmt.Errorf("opening module: %w", sentinel(err))
+		}
+		return nil, fmt.Errorf("opening module: %w: %w", ErrTokenGone, err) // the library was loaded above, so the token was not found
+	}
+	e := &epoch{raw: raw, docs: docs, keys: newKeyCache(), ended: make(chan struct{})}
+	if err := m.prepare(e); err != nil {
+		e.closeModule()
+		return nil, err
+	}
+	return e, nil
+}
+
+// crypto11Config never lets crypto11 log in: it would not look at the PIN flags first and would keep the PIN.
+func (m *Module) crypto11Config() *crypto11.Config {
+	c := &crypto11.Config{Path: m.cfg.Module, MaxSessions: m.cfg.MaxSessions, LoginNotSupported: true, GCMIVLength: 12}
+	switch {
+	case m.serial != "":
+		c.TokenSerial = m.serial
+	case m.cfg.Serial != "":
+		c.TokenSerial = m.cfg.Serial
+	default:
+		c.TokenLabel = m.cfg.Label
+	}
+	return c
+}
+
+// prepare attaches the raw context, finds the one slot, checks the profile and divides the sessions.
+func (m *Module) prepare(e *epoch) error {
+	if err := e.raw.Initialize(); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
+		return fmt.Errorf("attaching to module: %w", sentinel(err))
+	}
+	info, err := m.findSlot(e)
+	if err != nil {
+		return err
+	}
+	if err := m.checkProfile(e, info); err != nil {
+		return err
+	}
+	budget := m.cfg.MaxSessions
+	if limit := info.MaxRwSessionCount; limit != pkcs11.CK_EFFECTIVELY_INFINITE && limit != pkcs11.CK_UNAVAILABLE_INFORMATION {
+		budget = min(budget, int(min(limit, 1<<20)))
+	}
+	if budget < minSessions {
+		return fmt.Errorf("token offers %d sessions, %d are needed: %w", budget, minSessions, ErrUnsupported)
+	}
+	e.signN = max(1, budget/4)
+	rest := budget - 2 - e.signN // two are held open: crypto11's own and the login's
+	e.sign, e.desk = newLane(e.signN, e.ended), newLane(deskPermits, e.ended)
+	e.pool = newPool(rest, e.ended, e.openSession, func(h pkcs11.SessionHandle) { _ = e.raw.CloseSession(h) })
+	return nil
+}
+
+func (e *epoch) openSession() (pkcs11.SessionHandle, error) {
+	return e.raw.OpenSession(e.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+}
+
+// findSlot finds the one token with the configured serial and label. After the first epoch the serial is pinned.
+func (m *Module) findSlot(e *epoch) (pkcs11.TokenInfo, error) {
+	slots, err := e.raw.GetSlotList(true)
+	if err != nil {
+		return pkcs11.TokenInfo{}, fmt.Errorf("listing slots: %w", sentinel(err))
+	}
+	var found []uint
+	var info pkcs11.TokenInfo
+	for _, slot := range slots {
+		t, err := e.raw.GetTokenInfo(slot)
+		if err != nil || t.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0 {
+			continue // a neighbour's trouble is not ours
+		}
+		if m.wanted(t) {
+			found, info = append(found, slot), t
+		}
+	}
+	switch len(found) {
+	case 0:
+		return info, fmt.Errorf("looking for token serial %q label %q: %w", m.cfg.Serial, m.cfg.Label, ErrTokenGone)
+	case 1:
+		e.slot = found[0]
+		return info, nil
+	}
+	return info, fmt.Errorf("%d tokens with serial %q label %q: %w", len(found), m.cfg.Serial, m.cfg.Label, ErrConfig)
+}
+
+func (m *Module) wanted(t pkcs11.TokenInfo) bool {
+	return (m.cfg.Serial == "" || t.SerialNumber == m.cfg.Serial) && (m.cfg.Label == "" || t.Label == m.cfg.Label) &&
+		(m.serial == "" || t.SerialNumber == m.serial)
+}
+
+// checkProfile holds the profile's rules against what library and token say, and its mechanisms against the token's list.
+func (m *Module) checkProfile(e *epoch, t pkcs11.TokenInfo) error {
+	lib, err := e.raw.GetInfo()
+	if err != nil {
+		return fmt.Errorf("asking the library: %w", sentinel(err))
+	}
+	e.facts = firmware.Facts{
+		LibraryManufacturer: lib.ManufacturerID, LibraryDescription: lib.LibraryDescription, LibraryFile: m.cfg.Module,
+		LibraryVersion:    firmware.Version{Major: lib.LibraryVersion.Major, Minor: lib.LibraryVersion.Minor},
+		TokenManufacturer: t.ManufacturerID, TokenModel: t.Model,
+		Firmware: firmware.Version{Major: t.FirmwareVersion.Major, Minor: t.FirmwareVersion.Minor},
+	}
+	if err := m.cfg.Profile.Matches(e.facts); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return e.checkMechanisms(m)
+}
+
+// checkMechanisms keeps the algorithms whose mechanisms the token lists with the right flag; the others are off and logged.
+func (e *epoch) checkMechanisms(m *Module) error {
+	have, err := e.raw.GetMechanismList(e.slot)
+	if err != nil {
+		return fmt.Errorf("listing mechanisms: %w", sentinel(err))
+	}
+	e.suites = map[Algorithm]*suite{}
+	for _, s := range m.suites {
+		usable := true
+		for _, need := range s.needs() {
+			if !e.offers(have, need) {
+				m.cfg.Log.Warn("token lacks a mechanism of the profile, algorithm is off", "algorithm", s.name,
+					"mechanism", fmt.Sprintf("0x%08x", need.mechanism), "profile", m.cfg.Profile.ID)
+				usable = false
+			}
+		}
+		if usable {
+			e.suites[s.name] = s
+		}
+	}
+	return nil
+}
+
+func (e *epoch) offers(have []*pkcs11.Mechanism, n need) bool {
+	if !slices.ContainsFunc(have, func(h *pkcs11.Mechanism) bool { return h.Mechanism == n.mechanism }) {
+		return false
+	}
+	i, err := e.raw.GetMechanismInfo(e.slot, []*pkcs11.Mechanism{{Mechanism: n.mechanism}})
+	return err == nil && i.Flags&n.flag != 0
+}
+
+// alive asks whether the token is still there: sessions and random numbers of some modules go on without one.
+func (e *epoch) alive(serial string) bool {
+	t, err := e.raw.GetTokenInfo(e.slot)
+	return err == nil && t.SerialNumber == serial
+}

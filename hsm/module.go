@@ -1,0 +1,369 @@
+package hsm
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/pkcs11"
+
+	firmware "sealkeeper/firmware-profiles"
+	"sealkeeper/internal/gm"
+)
+
+// Module is one open token. Its methods are those of keystore.Token; all are safe for concurrent use and answer with the sentinels of
+// this package.
+type Module struct {
+	cfg        Config
+	suites     []*suite
+	sha256     string // of the module's file
+	profileSM3 string
+	turn       chan struct{} // held by whoever starts or ends an epoch
+	writing    sync.Mutex    // one SetData at a time
+
+	mu       sync.Mutex // guards the fields down to closed
+	cur      *epoch     // nil between epochs
+	old      *epoch     // ended, not yet shut
+	attempts uint64     // of starting an epoch
+	lastErr  error      // of the latest attempt
+	closed   bool
+
+	// Written in the first epoch and under turn, read afterwards.
+	serial   string
+	n        uint64   // epochs so far
+	proofKey [32]byte // random; under it proof is the digest of the PIN that logged in
+	proof    [32]byte
+	proven   bool
+
+	signs, finds, evictions, relogins atomic.Uint64
+}
+
+// tokens are the tokens open in this process: a second login would succeed with any PIN, so there is none.
+var tokens = struct {
+	sync.Mutex
+	open map[string]bool
+}{open: map[string]bool{}}
+
+// Open opens the token and logs in once. It returns ErrPINLatched while the latch exists or the token itself reports that its PIN is
+// locked or has one try left; ErrConfig when module, profile, token and configuration do not go together; ErrTokenGone when the token is
+// not there.
+func Open(ctx context.Context, cfg Config) (*Module, error) {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, err
+	}
+	m := &Module{cfg: cfg, suites: suitesOf(cfg.Profile), turn: make(chan struct{}, 1)}
+	rand.Read(m.proofKey[:]) // never returns an error
+	if m.sha256, err = fileSHA256(cfg.Module); err != nil {
+		return nil, fmt.Errorf("%w: reading module: %w", ErrConfig, err)
+	}
+	sum := gm.SM3(cfg.Profile.Canonical())
+	m.profileSM3 = fmt.Sprintf("%x", sum)
+	if _, err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// enter returns the present epoch and starts one where there is none.
+func (m *Module) enter(ctx context.Context) (*epoch, error) {
+	m.mu.Lock()
+	e, before := m.cur, m.attempts
+	m.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	m.mu.Lock()
+	e, old, closed, after, err := m.cur, m.old, m.closed, m.attempts, m.lastErr
+	m.mu.Unlock()
+	switch {
+	case e != nil:
+		return e, nil
+	case closed:
+		return nil, fmt.Errorf("module is closed: %w", ErrTokenGone)
+	case after != before && err != nil:
+		return nil, err // somebody tried while this call waited
+	case m.n > 0 && m.cfg.ManualLogin:
+		return nil, fmt.Errorf("waiting for an operator to log in again: %w", ErrLoggedOut)
+	}
+	return m.start(ctx, old)
+}
+
+// start shuts the old epoch and begins a new one. The caller holds turn.
+func (m *Module) start(ctx context.Context, old *epoch) (*epoch, error) {
+	if old != nil {
+		if err := old.shut(ctx); err != nil {
+			return nil, err
+		}
+	}
+	e, err := m.openAndLogIn()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cur, m.old, m.lastErr = e, nil, err
+	m.attempts++
+	return e, err
+}
+
+func (m *Module) openAndLogIn() (*epoch, error) {
+	if err := m.checkLatch(); err != nil {
+		return nil, err
+	}
+	e, err := m.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.logIn(e); err != nil {
+		e.closeModule()
+		return nil, err
+	}
+	m.n++
+	e.n = m.n
+	m.cfg.Log.Info("token open", "label", m.cfg.Label, "serial", m.serial, "epoch", e.n, "profile", m.cfg.Profile.ID,
+		"sessions", cap(e.pool.permits))
+	return e, nil
+}
+
+// claim takes the token for this process in the first epoch.
+func (m *Module) claim(serial string) error {
+	if m.serial != "" {
+		return nil
+	}
+	tokens.Lock()
+	defer tokens.Unlock()
+	key := m.cfg.Module + "|" + serial
+	if tokens.open[key] {
+		return fmt.Errorf("token %q is already open in this process: %w", serial, ErrConfig)
+	}
+	tokens.open[key] = true
+	m.serial = serial
+	return nil
+}
+
+func (m *Module) unclaim() {
+	tokens.Lock()
+	defer tokens.Unlock()
+	delete(tokens.open, m.cfg.Module+"|"+m.serial)
+}
+
+// end closes the door of an epoch that went bad. The next call starts another.
+func (m *Module) end(e *epoch, cause error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cur != e {
+		return // somebody else saw it first
+	}
+	m.cur, m.old = nil, e
+	e.end()
+	m.cfg.Log.Warn("token epoch ended", "serial", m.serial, "epoch", e.n, "cause", cause.Error())
+}
+
+// Reopen starts a new epoch after ErrLoggedOut under ManualLogin, by an operator's decision. With an epoch in place it does nothing.
+func (m *Module) Reopen(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	m.mu.Lock()
+	e, old, closed := m.cur, m.old, m.closed
+	m.mu.Unlock()
+	if e != nil || closed {
+		return nil
+	}
+	_, err := m.start(ctx, old)
+	return err
+}
+
+const closeWait = 10 * time.Second
+
+// Close ends the epoch and waits up to ten seconds for calls that are still inside the module. The token's objects stay.
+func (m *Module) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("closing token: %w", ErrBusy)
+	}
+	m.mu.Lock()
+	e, was := m.cur, m.closed
+	m.closed = true
+	if e != nil {
+		m.cur, m.old = nil, e
+		e.end()
+	}
+	old := m.old
+	m.mu.Unlock()
+	if was {
+		return nil
+	}
+	m.unclaim()
+	if old == nil {
+		return nil
+	}
+	if err := old.shut(ctx); err != nil {
+		return fmt.Errorf("closing token: %w", err)
+	}
+	return nil
+}
+
+// checkLatch refuses while a latch file exists.
+func (m *Module) checkLatch() error {
+	l, err := ReadLatch(m.cfg.LatchFile)
+	if l == nil {
+		return err
+	}
+	note := ""
+	if pin, pinErr := m.cfg.fetchPIN(); pinErr == nil {
+		if l.samePIN(pin) {
+			note = "; the configured PIN is the one that was refused"
+		}
+		pin.clear()
+	}
+	return errors.Join(fmt.Errorf("token %q since %s (%s)%s: %w", l.Serial, l.Time.Format(time.RFC3339), l.Code, note, ErrPINLatched), err)
+}
+
+// logIn logs in once per epoch. Whatever C_Login answers that is not plainly about something else latches, and nothing is retried.
+func (m *Module) logIn(e *epoch) error {
+	t, err := e.raw.GetTokenInfo(e.slot)
+	if err != nil {
+		return fmt.Errorf("asking token: %w: %w", ErrTokenGone, err)
+	}
+	if t.Flags&(pkcs11.CKF_USER_PIN_LOCKED|pkcs11.CKF_USER_PIN_FINAL_TRY) != 0 {
+		return fmt.Errorf("token %q reports its PIN as locked or on its last try: %w", t.SerialNumber, ErrPINLatched)
+	}
+	if err := m.claim(t.SerialNumber); err != nil {
+		return err
+	}
+	if e.login, err = e.openSession(); err != nil {
+		return m.giveUp(fmt.Errorf("opening login session: %w", sentinel(err)))
+	}
+	pin, err := m.cfg.fetchPIN()
+	if err != nil {
+		return m.giveUp(err)
+	}
+	defer pin.clear()
+	proof := pin.proof(m.proofKey[:])
+	same := subtle.ConstantTimeCompare(proof[:], m.proof[:]) == 1
+	if m.proven && !same {
+		return fmt.Errorf("the PIN is another than the one this process logged in with, so it is not tried: %w", ErrLoggedOut)
+	}
+	err = pin.lend(func(s string) error { return e.raw.Login(e.login, m.userType(), s) })
+	if err := m.judgeLogin(err, pin, t.SerialNumber); err != nil {
+		return m.giveUp(err)
+	}
+	if m.proven {
+		m.relogins.Add(1)
+	}
+	m.proof, m.proven = proof, true
+	return nil
+}
+
+// giveUp releases the claim when the very first login did not come about.
+func (m *Module) giveUp(err error) error {
+	m.mu.Lock()
+	never := m.closed // the latch could not be written: the claim stays, so that this process does not try again
+	m.mu.Unlock()
+	if m.n == 0 && !never {
+		m.unclaim()
+		m.serial = ""
+	}
+	return err
+}
+
+func (m *Module) judgeLogin(err error, pin secret, serial string) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
+		if m.proven {
+			return nil // this PIN logged in before, and the login is still there
+		}
+		return fmt.Errorf("somebody else in this process is logged in, so the PIN cannot be checked: %w: %w", ErrLoggedOut, err)
+	}
+	switch classify(err) {
+	case classGone, classSession, classModule:
+		return fmt.Errorf("logging in: %w", sentinel(err))
+	}
+	m.cfg.Log.Error("PIN refused, latched until an operator clears it", "serial", serial, "code", err.Error(), "latch", m.cfg.LatchFile)
+	if werr := setLatch(m.cfg.LatchFile, serial, pin, err); werr != nil {
+		// Nothing durable remembers it, so at least this process never tries again.
+		m.mu.Lock()
+		m.closed = true
+		m.mu.Unlock()
+		return fmt.Errorf("logging in: %w: %w: %w", ErrPINLatched, err, werr)
+	}
+	return fmt.Errorf("logging in: %w: %w", ErrPINLatched, err)
+}
+
+func (m *Module) userType() uint {
+	if u := m.cfg.Profile.Login.UserType; u != 0 {
+		return uint(u)
+	}
+	return pkcs11.CKU_USER
+}
+
+// Info describes the token; it asks the device.
+func (m *Module) Info(ctx context.Context) (TokenInfo, error) {
+	var info TokenInfo
+	err := m.onDesk(ctx, "asking token", func(e *epoch) error {
+		t, err := e.raw.GetTokenInfo(e.slot)
+		if err == nil {
+			info = m.describe(e, t)
+		}
+		return err
+	})
+	return info, err
+}
+
+func (m *Module) describe(e *epoch, t pkcs11.TokenInfo) TokenInfo {
+	return TokenInfo{
+		Label: t.Label, Serial: t.SerialNumber, Manufacturer: t.ManufacturerID, Model: t.Model, Firmware: e.facts.Firmware.String(),
+		Library:      fmt.Sprintf("%s, %s %s", e.facts.LibraryManufacturer, e.facts.LibraryDescription, e.facts.LibraryVersion),
+		ModuleSHA256: m.sha256, Profile: m.cfg.Profile.ID, ProfileSM3: m.profileSM3, Evidence: m.evidence(e),
+		Sessions: cap(e.pool.permits), Epoch: e.n,
+		PINTriesLow: t.Flags&(pkcs11.CKF_USER_PIN_COUNT_LOW|pkcs11.CKF_USER_PIN_FINAL_TRY) != 0,
+	}
+}
+
+// evidence is the profile's, unless the library says of itself that it is a simulator.
+func (m *Module) evidence(e *epoch) Evidence {
+	for _, s := range []string{e.facts.LibraryManufacturer, e.facts.LibraryDescription, e.facts.TokenManufacturer, e.facts.TokenModel} {
+		if strings.Contains(strings.ToLower(s), "simulat") {
+			return Simulated
+		}
+	}
+	switch m.cfg.Profile.Evidence.Level {
+	case firmware.Simulated:
+		return Simulated
+	case firmware.Verified:
+		return Device
+	}
+	return Documented
+}
+
+// Stats returns counters since start.
+func (m *Module) Stats() Stats {
+	s := Stats{Signs: m.signs.Load(), FindObjects: m.finds.Load(), Evictions: m.evictions.Load(), Relogins: m.relogins.Load()}
+	m.mu.Lock()
+	e := m.cur
+	m.mu.Unlock()
+	if e != nil {
+		s.Epoch, s.Idle = e.n, e.pool.idleCount()
+	}
+	return s
+}
