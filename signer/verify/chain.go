@@ -1,0 +1,72 @@
+package verify
+
+import (
+	"fmt"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/seal"
+)
+
+// Numbers of the certificate library for "any extended key usage", and for the key usages (RFC 5280 §4.2.1.3) that allow signing.
+const (
+	anyUsage          = 0
+	digitalSignature  = 1 << 0
+	contentCommitment = 1 << 1
+)
+
+// chain judges a certificate at a moment: whether it may sign, and whether it leads to a trust anchor.
+func (v *verifier) chain(c *seal.Certificate, at time.Time) (Result, string) {
+	if c.Defect != nil {
+		return Indeterminate, fmt.Sprintf("certificate %s is defective and has no chain: %v", c.Serial, c.Defect)
+	}
+	if u := c.X509.KeyUsage; u != 0 && u&(digitalSignature|contentCommitment) == 0 {
+		return Fail, fmt.Sprintf("key usage of certificate %s does not allow signing", c.Serial)
+	}
+	if len(v.opts.Roots) == 0 {
+		return Indeterminate, "no trust anchor is configured"
+	}
+	opts := gm.VerifyOptions{Roots: v.roots, Intermediates: v.others, CurrentTime: at}
+	opts.KeyUsages = append(opts.KeyUsages, anyUsage)
+	chains, err := c.X509.Verify(opts)
+	switch {
+	case !c.ValidAt(at):
+		return Fail, fmt.Sprintf("certificate %s was not valid at %s", c.Serial, stamp(at))
+	case err != nil:
+		return Indeterminate, fmt.Sprintf("certificate %s leads to no trust anchor: %v", c.Serial, err)
+	}
+	anchor := chains[0][len(chains[0])-1]
+	return Pass, fmt.Sprintf("certificate %s leads to %s", c.Serial, anchor.Subject)
+}
+
+// makerCertificate judges the seal maker's certificate at the moment the seal was made. That it had run out by the time the seal signed
+// is reported by name: the standard of 2020 lets such a seal no longer be used, that of 2025 does.
+func (v *verifier) makerCertificate(out *Signature, e *seal.Seal, used time.Time, clause string) {
+	maker, err := e.Maker()
+	if err != nil {
+		out.add(CodeMakerCertificate, Fail, clause, "%v", err)
+		return
+	}
+	made := e.Info.CreateDate
+	if !maker.ValidAt(made) {
+		out.add(CodeMakerCertificate, Fail, clause, "certificate %s (%s to %s) was not valid when the seal was made, %s",
+			maker.Serial, stamp(maker.NotBefore), stamp(maker.NotAfter), stamp(made))
+		return
+	}
+	result, detail := v.chain(maker, made)
+	if result == Pass && !maker.ValidAt(used) {
+		result, detail = Note, fmt.Sprintf("%s; it ended %s, before the seal was used", detail, stamp(maker.NotAfter))
+	}
+	out.add(CodeMakerCertificate, result, clause, "%s", detail)
+}
+
+// nameOf gives the subject of a certificate for people.
+func nameOf(c *seal.Certificate) string {
+	if c.X509 != nil {
+		return c.X509.Subject.String()
+	}
+	if c.CommonName != "" {
+		return "CN=" + c.CommonName
+	}
+	return "certificate " + c.Serial.String()
+}

@@ -1,0 +1,223 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/seal"
+)
+
+// clauses of the standard that a generation follows; v5 has the chapters of v4.
+type clauses struct{ seal, signature string }
+
+func clausesOf(g seal.Generation) clauses {
+	switch g {
+	case seal.V1:
+		return clauses{"GM/T 0031-2014 6.1.2", "GM/T 0031-2014 6.2.3"}
+	case seal.V5:
+		return clauses{"GM/T 0031-2025", "GM/T 0031-2025"}
+	}
+	return clauses{"GB/T 38540-2020 6.3", "GB/T 38540-2020 7.3"}
+}
+
+func (s *Signature) add(code string, result Result, clause, format string, args ...any) {
+	s.Checks = append(s.Checks, Check{code, result, clean(fmt.Sprintf(format, args...)), clause})
+}
+
+func (v *verifier) judgeBareSeal(b []byte) {
+	out := Signature{Type: "seal", Checks: []Check{}}
+	s, err := seal.Parse(b)
+	if err != nil {
+		out.add(CodeStructure, Fail, "", "%v", err)
+		v.report.Signatures = append(v.report.Signatures, out)
+		return
+	}
+	out.describeSeal(s)
+	c := clausesOf(s.Generation)
+	out.structure(s.Generation, s.Notes, c.seal)
+	out.sealSignature(s, c.seal)
+	v.makerCertificate(&out, s, v.opts.Now, c.seal)
+	if s.ValidAt(v.opts.Now) {
+		out.add(CodeSealValidity, Pass, c.seal, "valid from %s to %s", stamp(s.Info.ValidStart), stamp(s.Info.ValidEnd))
+	} else {
+		out.add(CodeSealValidity, Fail, c.seal, "valid from %s to %s, now is %s", stamp(s.Info.ValidStart), stamp(s.Info.ValidEnd), stamp(v.opts.Now))
+	}
+	if s.Timestamp != nil {
+		out.add(CodeTimestamp, Indeterminate, c.seal, "the seal carries a time stamp, which is not judged")
+	}
+	v.sealStatus(&out, s, v.opts.Now, c.seal)
+	v.report.Signatures = append(v.report.Signatures, out)
+}
+
+func (v *verifier) judgeBareSignature(b []byte) {
+	out := Signature{Type: "seal", Checks: []Check{}}
+	v.judgeSES(&out, b, v.opts.SignatureXML)
+	v.report.Signatures = append(v.report.Signatures, out)
+}
+
+// judgeSES judges an SES_Signature over original (Signature.xml), which may be absent.
+func (v *verifier) judgeSES(out *Signature, value, original []byte) {
+	sig, err := seal.ParseSignature(value)
+	if err != nil {
+		out.add(CodeStructure, Fail, "", "%v", err)
+		return
+	}
+	out.describeSeal(sig.Seal)
+	if !sig.Time.IsZero() {
+		out.SignedAt = stamp(sig.Time)
+	}
+	c := clausesOf(sig.Generation)
+	out.structure(sig.Generation, slices.Concat(sig.Notes, sig.Seal.Notes), c.signature)
+	out.signatureValue(sig, c.signature)
+	out.documentDigest(sig, original, c.signature)
+	out.sealSignature(sig.Seal, c.seal)
+	if sig.SignatoryListed() {
+		out.add(CodeSignerInList, Pass, c.signature, "the signer's certificate is in the seal's list")
+	} else {
+		out.add(CodeSignerInList, Fail, c.signature, "the signer's certificate is not in the seal's list")
+	}
+	at := sig.Time
+	if at.IsZero() {
+		at = v.opts.Now
+	}
+	v.signerTimes(out, sig, at, c.signature)
+	v.makerCertificate(out, sig.Seal, at, c.seal)
+	out.timestamp(sig, c.signature)
+	v.sealStatus(out, sig.Seal, at, c.seal)
+}
+
+func (s *Signature) describeSeal(e *seal.Seal) {
+	s.Generation, s.ESID, s.SealName = string(e.Generation), clean(e.Info.ESID), clean(e.Info.Name)
+}
+
+func (s *Signature) structure(g seal.Generation, notes []seal.Note, clause string) {
+	if len(notes) == 0 {
+		s.add(CodeStructure, Pass, clause, "structure of %s", g)
+		return
+	}
+	var text []string
+	for _, n := range notes {
+		text = append(text, n.Code+": "+n.Detail)
+	}
+	s.add(CodeStructure, Note, clause, "structure of %s; tolerated: %s", g, strings.Join(text, "; "))
+}
+
+// crypto turns the answer of a signature check into a result: a key or algorithm that this machine cannot use proves nothing.
+func (s *Signature) crypto(code, clause, good string, err error) {
+	switch {
+	case err == nil:
+		s.add(code, Pass, clause, "%s", good)
+	case errors.Is(err, seal.ErrAlgorithm), errors.Is(err, gm.ErrKey):
+		s.add(code, Indeterminate, clause, "%v", err)
+	default:
+		s.add(code, Fail, clause, "%v", err)
+	}
+}
+
+func (s *Signature) signatureValue(sig *seal.Signature, clause string) {
+	s.crypto(CodeSignatureValue, clause, "the signature value fits TBS_Sign as received", sig.VerifyValue())
+}
+
+func (s *Signature) sealSignature(e *seal.Seal, clause string) {
+	s.crypto(CodeSealSignature, clause, "the seal maker's signature fits the seal as received", e.VerifySignature())
+}
+
+func (s *Signature) documentDigest(sig *seal.Signature, original []byte, clause string) {
+	switch {
+	case original == nil:
+		s.add(CodeDocumentDigest, NotChecked, clause, "the signed original is not at hand")
+	case gm.SM3(original) == sig.DataHash:
+		s.add(CodeDocumentDigest, Pass, clause, "SM3 of the original is %x", sig.DataHash)
+	default:
+		s.add(CodeDocumentDigest, Fail, clause, "SM3 of the original is %x, signed is %x", gm.SM3(original), sig.DataHash)
+	}
+}
+
+func (s *Signature) timestamp(sig *seal.Signature, clause string) {
+	if sig.Timestamp == nil {
+		s.add(CodeTimestamp, NotChecked, clause, "no time stamp: the signing time is the signer's own word")
+		return
+	}
+	s.add(CodeTimestamp, Indeterminate, clause, "the signature carries a time stamp, which is not judged")
+}
+
+// clockSkew is how far a signer's clock may run ahead of ours.
+const clockSkew = 5 * time.Minute
+
+// signerTimes judges the signer's certificate at the signing time, and that time itself.
+func (v *verifier) signerTimes(out *Signature, sig *seal.Signature, at time.Time, clause string) {
+	signer, err := sig.Signatory()
+	if err != nil {
+		out.add(CodeSignerCertificate, Fail, clause, "%v", err)
+	} else {
+		out.Signer = clean(nameOf(signer))
+		result, detail := v.chain(signer, at)
+		out.add(CodeSignerCertificate, result, clause, "%s", detail)
+	}
+	e := sig.Seal
+	var wrong []string
+	if sig.Time.After(v.opts.Now.Add(clockSkew)) {
+		wrong = append(wrong, "lies in the future")
+	}
+	if signer != nil && !signer.ValidAt(sig.Time) {
+		wrong = append(wrong, fmt.Sprintf("lies outside the signer's certificate (%s to %s)", stamp(signer.NotBefore), stamp(signer.NotAfter)))
+	}
+	if !e.ValidAt(sig.Time) {
+		wrong = append(wrong, fmt.Sprintf("lies outside the seal (%s to %s)", stamp(e.Info.ValidStart), stamp(e.Info.ValidEnd)))
+	}
+	switch {
+	case sig.Time.IsZero():
+		out.add(CodeSigningTime, Indeterminate, clause, "no readable signing time")
+		out.add(CodeSealValidity, Indeterminate, clause, "no readable signing time to hold the seal's validity against")
+		return
+	case len(wrong) > 0:
+		out.add(CodeSigningTime, Fail, clause, "%s %s", stamp(sig.Time), strings.Join(wrong, " and "))
+	default:
+		out.add(CodeSigningTime, Pass, clause, "%s lies inside the signer's certificate and the seal", stamp(sig.Time))
+	}
+	out.sealValidity(e, sig.Time, v.opts.Now, clause)
+}
+
+// sealValidity judges the seal at the signing time; that it has run out since is worth a remark, not a verdict.
+func (s *Signature) sealValidity(e *seal.Seal, at, now time.Time, clause string) {
+	from, to := stamp(e.Info.ValidStart), stamp(e.Info.ValidEnd)
+	switch {
+	case !e.ValidAt(at):
+		s.add(CodeSealValidity, Fail, clause, "the seal was valid from %s to %s, not at %s", from, to, stamp(at))
+	case !e.ValidAt(now):
+		s.add(CodeSealValidity, Note, clause, "the seal was valid when it signed; its validity ended %s", to)
+	default:
+		s.add(CodeSealValidity, Pass, clause, "valid from %s to %s", from, to)
+	}
+}
+
+// sealStatus asks the issuing appliance. A seal that had ceased before it signed is a revoked one.
+func (v *verifier) sealStatus(out *Signature, e *seal.Seal, at time.Time, clause string) {
+	const noSource = "no revocation source was asked"
+	if v.opts.SealStatus == nil {
+		out.add(CodeRevocation, NotChecked, clause, noSource)
+		out.add(CodeSealStatus, NotChecked, "", "the issuing appliance was not asked")
+		return
+	}
+	state, err := v.opts.SealStatus(v.ctx, e.Info.ESID)
+	switch {
+	case err != nil:
+		out.add(CodeRevocation, NotChecked, clause, noSource)
+		out.add(CodeSealStatus, NotChecked, "", "the issuing appliance gave no answer: %v", err)
+	case state.State == "active":
+		out.add(CodeRevocation, Pass, clause, "the issuing appliance knows of no revocation")
+		out.add(CodeSealStatus, Pass, "", "active since %s", stamp(state.Since))
+	case at.Before(state.Since):
+		out.add(CodeRevocation, Pass, clause, "the seal signed before its state changed")
+		out.add(CodeSealStatus, Note, "", "%s since %s, after it signed", state.State, stamp(state.Since))
+	default:
+		out.add(CodeRevocation, Fail, clause, "the seal was %s before it signed", state.State)
+		out.add(CodeSealStatus, Fail, "", "%s since %s", state.State, stamp(state.Since))
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

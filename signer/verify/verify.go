@@ -1,0 +1,217 @@
+// Package verify judges signed documents and seals: a verdict with named findings, and never an error, since a document that cannot
+// be read is itself a finding.
+//
+// Its one promise is that it hashes the bytes it received (law 6): nothing is re-encoded, and an OFD package is read by this
+// package's own strict reader of ZIP and XML, not by the one that signs. It runs on a machine without a token, store or network.
+//
+//	bytes ─ kind ─► seal            ─► checks of the seal ┐
+//	              ► SES_Signature   ─► checks of both     ├─► verdict
+//	              ► OFD ─ package ─► references, coverage ┘
+//
+// Limits: PDF and CMS are recognised, not judged; a time stamp is reported, not judged; revocation is what the caller's seal status
+// says. A package may expand to 20 times the input or 64 MiB, whichever is more, and is never held expanded as a whole.
+package verify
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sealkeeper/internal/gm"
+)
+
+// Result is the outcome of one check.
+type Result string
+
+// The results. Note is a tolerated deviation or a remark; it never changes the verdict.
+const (
+	Pass          Result = "pass"
+	Fail          Result = "fail"
+	Note          Result = "note"
+	NotChecked    Result = "not-checked"
+	Indeterminate Result = "indeterminate"
+)
+
+// Verdict is the word on a whole file.
+type Verdict string
+
+// The verdicts.
+const (
+	Valid               Verdict = "valid"
+	Invalid             Verdict = "invalid"
+	IndeterminateResult Verdict = "indeterminate"
+)
+
+// Kinds of input. Unknown input has the empty kind.
+const (
+	KindOFD          = "ofd"
+	KindPDF          = "pdf"
+	KindCMS          = "cms"
+	KindSeal         = "seal"
+	KindSESSignature = "ses-signature"
+)
+
+// Codes of checks. They are stable; new ones may be added.
+const (
+	CodeStructure         = "structure"
+	CodeReferences        = "references"
+	CodeCoverage          = "coverage"
+	CodeDocumentDigest    = "document-digest"
+	CodeSignatureValue    = "signature-value"
+	CodeSealSignature     = "seal-signature"
+	CodeSealCopy          = "seal-copy"
+	CodeSignerInList      = "signer-in-list"
+	CodeSignerCertificate = "signer-certificate"
+	CodeMakerCertificate  = "maker-certificate"
+	CodeSigningTime       = "signing-time"
+	CodeSealValidity      = "seal-validity"
+	CodeTimestamp         = "timestamp"
+	CodeRevocation        = "revocation"
+	CodeSealStatus        = "seal-status"
+)
+
+// Check is one check of a signature, or one finding about the whole file.
+type Check struct {
+	Code   string `json:"code"`
+	Result Result `json:"result"`
+	Detail string `json:"detail"`
+	Clause string `json:"clause"` // the standard's clause that asks for it, where one does
+}
+
+// Signature is the report on one signature, or on a seal by itself.
+type Signature struct {
+	ID         string  `json:"id"`         // of the OFD signature; empty for a bare structure
+	Type       string  `json:"type"`       // seal, sign or licence
+	Generation string  `json:"generation"` // v1, v4, v5, cms, pdf, or bare for SEQUENCE{r,s} alone
+	ESID       string  `json:"esid"`
+	SealName   string  `json:"seal_name"`
+	Signer     string  `json:"signer"`
+	SignedAt   string  `json:"signed_at"` // RFC 3339, UTC; the signer's own clock
+	Checks     []Check `json:"checks"`
+}
+
+// Report is the report on one file (design §5a).
+type Report struct {
+	File       string      `json:"file"`
+	Kind       string      `json:"kind"`
+	Verdict    Verdict     `json:"verdict"`
+	Signatures []Signature `json:"signatures"`
+	Findings   []Check     `json:"findings"`
+}
+
+// SealState is what the issuing appliance says about a seal now.
+type SealState struct {
+	State string    // "active", or the reason why not: suspended, cancelled, superseded, …
+	Since time.Time // when that state began
+}
+
+// Options steer Document. The zero value judges without trust anchors.
+type Options struct {
+	Roots         []*gm.Certificate // trust anchors; without them no chain is judged and no verdict is valid
+	Intermediates []*gm.Certificate // certificates that may stand between
+	Now           time.Time         // zero: the present
+	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked.
+	SealStatus   func(ctx context.Context, esid string) (SealState, error)
+	SignatureXML []byte // for a bare SES_Signature: the Signature.xml beside it
+	MaxBytes     int    // of the input; zero: 64 MiB
+}
+
+const defaultMaxBytes = 64 << 20
+
+// verifier is one call of Document.
+type verifier struct {
+	ctx           context.Context
+	opts          Options
+	roots, others *gm.CertPool
+	report        *Report
+}
+
+// Document judges one file. name is for the report alone; the kind is found in the bytes. A cancelled ctx ends the work with the
+// finding "interrupted".
+func Document(ctx context.Context, name string, b []byte, opts Options) Report {
+	if opts.Now.IsZero() {
+		opts.Now = time.Now()
+	}
+	if opts.MaxBytes == 0 {
+		opts.MaxBytes = defaultMaxBytes
+	}
+	r := &Report{File: clean(name), Kind: kindOf(name, b), Signatures: []Signature{}, Findings: []Check{}}
+	v := &verifier{ctx: ctx, opts: opts, report: r, roots: gm.NewCertPool(), others: gm.NewCertPool()}
+	for _, c := range opts.Roots {
+		v.roots.AddCert(c)
+	}
+	for _, c := range opts.Intermediates {
+		v.others.AddCert(c)
+	}
+	v.judge(b)
+	r.Verdict = r.verdict()
+	return *r
+}
+
+func (v *verifier) judge(b []byte) {
+	if len(b) > v.opts.MaxBytes {
+		v.find("too-large", Fail, "%d bytes, limit %d", len(b), v.opts.MaxBytes)
+		return
+	}
+	switch v.report.Kind {
+	case KindOFD:
+		v.judgeOFD(b)
+	case KindSeal:
+		v.judgeBareSeal(b)
+	case KindSESSignature:
+		v.judgeBareSignature(b)
+	case KindPDF, KindCMS:
+		v.find("unsupported-kind", Indeterminate, "files of kind %s are not judged", v.report.Kind)
+	default:
+		v.find("unknown-kind", Fail, "%d bytes that are no OFD, seal or seal signature", len(b))
+	}
+}
+
+// decisive are the checks whose failure makes a file invalid.
+var decisive = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature, CodeSealCopy,
+	CodeSignerInList, CodeSigningTime, CodeSealValidity, CodeTimestamp, CodeRevocation}
+
+// required are the checks without which nothing can be called valid.
+var required = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature,
+	CodeSignerCertificate, CodeMakerCertificate}
+
+// verdict follows design §5a. A failing check that is not decisive (a certificate, coverage) still keeps a file from being valid.
+func (r *Report) verdict() Verdict {
+	out := Valid
+	if len(r.Signatures) == 0 {
+		out = IndeterminateResult
+	}
+	for _, c := range r.Findings {
+		switch c.Result {
+		case Fail:
+			return Invalid
+		case Indeterminate:
+			out = IndeterminateResult
+		}
+	}
+	for _, s := range r.Signatures {
+		for _, c := range s.Checks {
+			switch {
+			case c.Result == Fail && slices.Contains(decisive, c.Code):
+				return Invalid
+			case c.Result == Fail, c.Result == Indeterminate, c.Result == NotChecked && slices.Contains(required, c.Code):
+				out = IndeterminateResult
+			}
+		}
+	}
+	return out
+}
+
+// ExitCode is the exit status for a set of reports: 0 all valid, 3 any invalid, 4 any indeterminate and none invalid.
+func ExitCode(reports []Report) int {
+	code := 0
+	for _, r := range reports {
+		switch r.Verdict {
+		case Invalid:
+			return 3
+		case IndeterminateResult:
+			code = 4
+		}
+	}
+	return code
+}
