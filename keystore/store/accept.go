@@ -49,7 +49,7 @@ func (g *group) recall(now int64) error {
 		}
 		for _, s := range r.Spent {
 			if at := micros(s.Expires); at == 0 || at >= now {
-				g.keepCounters([]Spent{s})
+				g.counters[s.Counter] = g.counter(s.Counter, at).merge(s.After, at)
 			}
 		}
 	}

@@ -45,6 +45,9 @@ func (b *Bolt) prepare(m *Mutation) (*prepared, error) {
 		return nil, err
 	}
 	p := &prepared{Mutation: m}
+	if m.Request != nil {
+		p.request = keyOf(m.Request)
+	}
 	for _, e := range m.Expect {
 		k, err := b.kind(e.Collection)
 		if err != nil {

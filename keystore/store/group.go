@@ -33,8 +33,9 @@ func (b *Bolt) newGroup(tx *bolt.Tx) *group {
 // prepared is a mutation with what could be computed before it reached the writer.
 type prepared struct {
 	*Mutation
-	expect []expected
-	puts   []put
+	request requestKey // of Mutation.Request
+	expect  []expected
+	puts    []put
 }
 
 type expected struct {
@@ -73,7 +74,7 @@ func (g *group) time() (time.Time, error) {
 // apply decides about the mutation first and writes afterwards: an error without g.fatal means that nothing was written.
 func (g *group) apply(p *prepared) (Receipt, error) {
 	if p.Request != nil {
-		r, found, err := g.answered(p.Request)
+		r, found, err := g.answered(p)
 		if found || err != nil {
 			return r, err
 		}
@@ -85,7 +86,7 @@ func (g *group) apply(p *prepared) (Receipt, error) {
 	if err := g.checkExpect(p.expect); err != nil {
 		return Receipt{}, err
 	}
-	spent, err := g.spend(p.Spend, now)
+	spent, counters, err := g.spend(p.Spend, now)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -96,21 +97,24 @@ func (g *group) apply(p *prepared) (Receipt, error) {
 	r, err := g.write(p, now, spent)
 	if err != nil {
 		g.fatal = err
+		return r, err
 	}
-	return r, err
+	for i, s := range spent {
+		g.counters[s.Counter] = counters[i]
+	}
+	return r, nil
 }
 
 // answered returns the first receipt of a request that was committed before or earlier in this group.
-func (g *group) answered(q *Request) (Receipt, bool, error) {
-	key := keyOf(q)
-	first, found := g.byKey[key]
+func (g *group) answered(p *prepared) (Receipt, bool, error) {
+	first, found := g.byKey[p.request]
 	if !found {
-		first, found = g.b.live.requests[key] // the writer is the only one to change it
+		first, found = g.b.live.requests[p.request] // the writer is the only one to change it
 	}
 	if !found {
 		return Receipt{}, false, nil
 	}
-	return g.b.receiptOf(g.tx, first, q)
+	return g.b.receiptOf(g.tx, first, p.Request)
 }
 
 func (g *group) checkExpect(list []expected) error {
@@ -135,50 +139,42 @@ func (g *group) versionOf(k *kind, key []byte) (Version, error) {
 	return it.Version, err
 }
 
-// spend computes the new counter values without keeping them.
-func (g *group) spend(list []Spend, now time.Time) ([]Spent, error) {
+// spend computes the new counters without keeping them; one that is spent twice appears twice, the last one counts.
+func (g *group) spend(list []Spend, now time.Time) ([]Spent, []counter, error) {
 	if len(list) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	out := make([]Spent, 0, len(list))
+	out, counters := make([]Spent, 0, len(list)), make([]counter, 0, len(list))
 	for i, s := range list {
 		expires := micros(s.Expires)
 		if expires != 0 && (expires < micros(now) || expires < g.b.w.cover.horizon) {
-			return nil, fmt.Errorf("counter %q expired at %s: %w", s.Counter, s.Expires.UTC().Format(time.RFC3339), ErrLimit)
+			return nil, nil, fmt.Errorf("counter %q expired at %s: %w", s.Counter, s.Expires.UTC().Format(time.RFC3339), ErrLimit)
 		}
-		had := g.counterValue(s.Counter)
-		for _, earlier := range out[:i] {
+		c := g.counter(s.Counter, expires)
+		for j, earlier := range out[:i] {
 			if earlier.Counter == s.Counter {
-				had = earlier.After
+				c = counters[j]
 			}
 		}
-		after := had + s.N
-		if after < had || s.Limit != 0 && after > s.Limit {
-			return nil, fmt.Errorf("counter %q stands at %d, %d more pass %d: %w", s.Counter, had, s.N, s.Limit, ErrLimit)
+		after := c.value + s.N
+		if after < c.value || s.Limit != 0 && after > s.Limit {
+			return nil, nil, fmt.Errorf("counter %q stands at %d, %d more pass %d: %w", s.Counter, c.value, s.N, s.Limit, ErrLimit)
 		}
 		out = append(out, Spent{Counter: s.Counter, N: s.N, After: after, Expires: fromMicros(expires)})
+		counters = append(counters, c.merge(after, expires))
 	}
-	return out, nil
+	return out, counters, nil
 }
 
-func (g *group) counterValue(name string) uint64 {
+// counter returns a counter as this group sees it, a new one with the expiry given.
+func (g *group) counter(name string, expires int64) counter {
 	if c, ok := g.counters[name]; ok {
-		return c.value
+		return c
 	}
-	return g.b.live.counters[name].value
-}
-
-func (g *group) keepCounters(spent []Spent) {
-	for _, s := range spent {
-		c, ok := g.counters[s.Counter]
-		if !ok {
-			c, ok = g.b.live.counters[s.Counter]
-		}
-		if !ok {
-			c = counter{expires: micros(s.Expires), saved: notSaved}
-		}
-		g.counters[s.Counter] = c.merge(s.After, micros(s.Expires))
+	if c, ok := g.b.live.counters[name]; ok {
+		return c
 	}
+	return counter{expires: expires, saved: notSaved}
 }
 
 // plan reads what the puts replace.
@@ -224,12 +220,11 @@ func (g *group) write(p *prepared, now time.Time, spent []Spent) (Receipt, error
 	if err := g.writeRecords(p, now, spent, &r); err != nil {
 		return Receipt{}, err
 	}
-	g.keepCounters(spent)
 	for _, s := range spent {
 		r.Spent = append(r.Spent, s.After)
 	}
 	if p.Request != nil {
-		a := answered{keyOf(p.Request), r.First, micros(now)}
+		a := answered{p.request, r.First, micros(now)}
 		g.answers = append(g.answers, a)
 		g.byKey[a.key] = a.first
 	}

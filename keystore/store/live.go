@@ -23,6 +23,7 @@ type counter struct {
 	value   uint64
 	expires int64
 	saved   int64 // the expiry under which the snapshot holds it, notSaved when it does not
+	dirty   bool  // it is in writer.dirty
 }
 
 const notSaved = math.MinInt64

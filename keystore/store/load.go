@@ -22,7 +22,6 @@ func (b *Bolt) load() error {
 			return err
 		}
 		b.live.counters, b.live.requests = map[string]counter{}, map[requestKey]uint64{}
-		b.w.dirty = map[string]struct{}{}
 		if err := errors.Join(b.loadCounters(tx), b.loadRequests(tx)); err != nil {
 			return err
 		}
@@ -90,13 +89,12 @@ func (b *Bolt) loadCounters(tx *bolt.Tx) error {
 		value := binary.BigEndian.Uint64(v)
 		c, twice := b.live.counters[name] // a snapshot cut short may hold it under two expiries
 		if !twice {
-			b.live.counters[name] = counter{value, expires, expires}
+			b.live.counters[name] = counter{value: value, expires: expires, saved: expires}
 			return nil
 		}
 		c = c.merge(value, expires)
 		c.saved = expires
-		b.live.counters[name] = c
-		b.w.dirty[name] = struct{}{}
+		b.keepCounter(name, c)
 		return nil
 	})
 }
@@ -137,10 +135,10 @@ func (b *Bolt) replay(tx *bolt.Tx, size uint64) error {
 }
 
 func (b *Bolt) replaySpent(s Spent) {
+	at := micros(s.Expires)
 	c, ok := b.live.counters[s.Counter]
 	if !ok {
-		c = counter{expires: micros(s.Expires), saved: notSaved}
+		c = counter{expires: at, saved: notSaved}
 	}
-	b.live.counters[s.Counter] = c.merge(s.After, micros(s.Expires))
-	b.w.dirty[s.Counter] = struct{}{}
+	b.keepCounter(s.Counter, c.merge(s.After, at))
 }

@@ -2,18 +2,23 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// maxScattered bounds the changes of one snapshot transaction: many scattered ones at once leave a long free list behind, which every
-// later commit writes again.
-const maxScattered = 1000
+// Bounds of the changes in one snapshot transaction: many scattered ones at once leave a long free list behind, which every later commit
+// writes again. Counters with an expiry lie side by side, so more of them fit.
+const (
+	maxScattered = 1000
+	maxInRow     = 16_000
+)
 
 // freePagesWarn is the free list length from which every commit is noticeably slower.
 const freePagesWarn = 20_000
@@ -47,14 +52,18 @@ func (b *Bolt) trySnapshot() {
 func (b *Bolt) snapshot() error {
 	s := b.state.Load()
 	now := micros(s.Time)
-	names := slices.SortedFunc(maps.Keys(b.w.dirty), func(x, y string) int {
-		return bytes.Compare(counterKey(b.live.counters[x].expires, x), counterKey(b.live.counters[y].expires, y))
-	})
-	for chunk := range slices.Chunk(names, maxScattered) {
-		if err := b.saveCounters(chunk, now); err != nil {
-			return err
+	var expiring, lasting []named
+	for _, name := range b.w.dirty {
+		if c := b.live.counters[name]; c.expires != 0 {
+			expiring = append(expiring, named{name, c})
+		} else {
+			lasting = append(lasting, named{name, c})
 		}
 	}
+	if err := errors.Join(b.saveAll(expiring, maxInRow, now), b.saveAll(lasting, maxScattered, now)); err != nil {
+		return err
+	}
+	b.w.dirty = nil
 	for more := true; more; {
 		var err error
 		if more, err = b.forgetCounters(now); err != nil {
@@ -64,25 +73,31 @@ func (b *Bolt) snapshot() error {
 	return b.saveRequests(cover{s.Size, max(now, b.w.cover.horizon)}, now)
 }
 
-func (b *Bolt) saveCounters(names []string, now int64) error {
-	saved := make(map[string]counter, len(names))
+// named is a counter on its way into the snapshot.
+type named struct {
+	name string
+	counter
+}
+
+// saveAll stores counters in the order of their keys, at most size in one transaction.
+func (b *Bolt) saveAll(list []named, size int, now int64) error {
+	slices.SortFunc(list, func(x, y named) int {
+		return cmp.Or(cmp.Compare(x.expires, y.expires), strings.Compare(x.name, y.name))
+	})
+	for chunk := range slices.Chunk(list, size) {
+		if err := b.saveCounters(chunk, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bolt) saveCounters(chunk []named, now int64) error {
 	err := b.db.Update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(bucketCounter)
-		for _, name := range names {
-			c := b.live.counters[name]
-			if c.saved != notSaved && c.saved != c.expires {
-				if err := bucket.Delete(counterKey(c.saved, name)); err != nil {
-					return err
-				}
-				c.saved = notSaved
+		for i := range chunk {
+			if err := chunk[i].save(tx.Bucket(bucketCounter), now); err != nil {
+				return err
 			}
-			if c.saved != notSaved || !c.expiredAt(now) {
-				if err := bucket.Put(counterKey(c.expires, name), sequence(c.value)); err != nil {
-					return err
-				}
-				c.saved = c.expires
-			}
-			saved[name] = c
 		}
 		return nil
 	})
@@ -91,26 +106,41 @@ func (b *Bolt) saveCounters(names []string, now int64) error {
 	}
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
-	for name, c := range saved {
-		delete(b.w.dirty, name)
-		b.live.counters[name] = c
+	for _, c := range chunk {
+		c.dirty = false
+		b.live.counters[c.name] = c.counter
 		if c.saved == notSaved { // it expired before it was ever stored
-			delete(b.live.counters, name)
+			delete(b.live.counters, c.name)
 		}
 	}
 	return nil
 }
 
+// save stores one counter under its present expiry. One that expired and is not stored yet stays away.
+func (c *named) save(bucket *bolt.Bucket, now int64) error {
+	if c.saved != notSaved && c.saved != c.expires {
+		if err := bucket.Delete(counterKey(c.saved, c.name)); err != nil {
+			return err
+		}
+		c.saved = notSaved
+	}
+	if c.saved == notSaved && c.expiredAt(now) {
+		return nil
+	}
+	c.saved = c.expires
+	return bucket.Put(counterKey(c.expires, c.name), sequence(c.value))
+}
+
 func (c counter) expiredAt(now int64) bool { return c.expires != 0 && c.expires < now }
 
-// forgetCounters removes at most maxScattered stored counters that expired before now, and says whether there may be more.
+// forgetCounters removes at most maxInRow stored counters that expired before now, and says whether there may be more.
 func (b *Bolt) forgetCounters(now int64) (more bool, err error) {
 	var names []string
 	err = b.db.Update(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket(bucketCounter)
 		var keys [][]byte
 		c := bucket.Cursor()
-		for k, _ := c.First(); k != nil && len(keys) < maxScattered; k, _ = c.Next() {
+		for k, _ := c.First(); k != nil && len(keys) < maxInRow; k, _ = c.Next() {
 			expires, name, err := splitCounterKey(k)
 			if err != nil {
 				return err
@@ -132,7 +162,7 @@ func (b *Bolt) forgetCounters(now int64) (more bool, err error) {
 			delete(b.live.counters, name)
 		}
 	}
-	return len(names) == maxScattered, nil
+	return len(names) == maxInRow, nil
 }
 
 func deleteAll(bucket *bolt.Bucket, keys [][]byte) error {
