@@ -175,16 +175,14 @@ func extraField(extra []byte, id uint16) []byte {
 
 func (e *entry) checkKind() error {
 	bad := func(err error) error { return fmt.Errorf("entry %.80q: %w", e.name, err) }
-	const typeMask, regular, directory = 0xF000, 0x8000, 0x4000 // POSIX file type in the upper half of the external attributes
-	attr := le.Uint32(e.central[38:])
-	switch kind := attr >> 16 & typeMask; {
+	switch {
 	case e.flags&(flagEncrypted|flagStrong|flagMasked) != 0:
 		return bad(ErrEncrypted)
 	case e.method != methodStored && e.method != methodDeflate:
 		return bad(fmt.Errorf("method %d: %w", e.method, ErrMethod))
 	case e.flags&^flagsKnown != 0 || le.Uint16(e.central[34:]) != 0:
 		return bad(ErrZipStructure)
-	case kind != 0 && kind != regular && kind != directory || kind == directory && !e.dir() || kind == regular && e.dir():
+	case !e.plain():
 		return bad(ErrEntryKind)
 	case e.csize == 0xFFFFFFFF || e.usize == 0xFFFFFFFF || le.Uint32(e.central[42:]) == 0xFFFFFFFF:
 		return bad(fmt.Errorf("ZIP64 sizes: %w", ErrZipStructure))
@@ -192,6 +190,21 @@ func (e *entry) checkKind() error {
 		return bad(ErrEntryData)
 	}
 	return nil
+}
+
+// plain reports whether the POSIX file type in the upper half of the external attributes, if any, is that of a file or a folder. Only
+// entries made on Unix (3) or OS X (19) have one, but a link is refused whoever claims to have made it.
+func (e *entry) plain() bool {
+	const mask, regular, directory, link = 0xF000, 0x8000, 0x4000, 0xA000
+	host := e.central[5]
+	switch kind := le.Uint32(e.central[38:]) >> 16 & mask; {
+	case kind == link:
+		return false
+	case kind == 0, kind == regular, host != 3 && host != 19:
+		return true
+	default:
+		return kind == directory && e.dir()
+	}
 }
 
 // checkSize adds up the declared sizes; digestAll holds every entry to what it declared.
@@ -241,8 +254,11 @@ func (e *entry) checkLocal(r []byte) error {
 	if len(r) < head+int(e.csize) {
 		return bad("local record is cut or overlaps the next")
 	}
-	const compared = flagEncrypted | flagDescriptor | flagStrong | flagUTF8 | flagMasked
-	if !bytes.Equal(r[localLen:localLen+nameLen], e.raw) || (le.Uint16(r[6:])^e.flags)&compared != 0 || le.Uint16(r[8:]) != e.method {
+	flags, compared := le.Uint16(r[6:]), uint16(flagEncrypted|flagStrong|flagMasked)
+	if nameFlag(e.name) != 0 {
+		compared |= flagUTF8 // for ASCII names the flag says nothing
+	}
+	if !bytes.Equal(r[localLen:localLen+nameLen], e.raw) || (flags^e.flags)&compared != 0 || le.Uint16(r[8:]) != e.method {
 		return bad("local header differs from the directory")
 	}
 	extra := r[localLen+nameLen : head]
@@ -255,16 +271,13 @@ func (e *entry) checkLocal(r []byte) error {
 	if csize == 0xFFFFFFFF && usize == 0xFFFFFFFF && len(z) >= 16 {
 		usize, csize = le.Uint64(z), le.Uint64(z[8:])
 	}
-	same := crc == e.crc && csize == uint64(e.csize) && usize == uint64(e.usize)
-	unset := crc == 0 && csize == 0 && usize == 0
+	late := flags&flagDescriptor != 0 // then the local fields may be left at zero
+	agree := func(local, central uint64) bool { return local == central || late && local == 0 }
 	tail := r[head+int(e.csize):]
-	if e.flags&flagDescriptor == 0 {
-		if !same || len(tail) != 0 {
-			return bad("local sizes or checksum differ from the directory")
-		}
-		return nil
+	if !agree(uint64(crc), uint64(e.crc)) || !agree(csize, uint64(e.csize)) || !agree(usize, uint64(e.usize)) || !late && len(tail) != 0 {
+		return bad("local sizes or checksum differ from the directory")
 	}
-	if !same && !unset || !e.descriptor(tail) {
+	if late && !e.descriptor(tail) {
 		return bad("data descriptor differs from the directory")
 	}
 	return nil

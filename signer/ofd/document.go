@@ -37,14 +37,17 @@ func (p *Package) readRoot(document int) error {
 	if p.bodies, err = parseRoot(p.root, p.lim); err != nil {
 		return err
 	}
-	n := len(p.bodies)
-	switch {
-	case n == 0 || document > n:
-		return fmt.Errorf("document %d of %d: %w", max(document, 1), n, ErrDocRoot)
-	case document == 0 && n > 1:
-		return fmt.Errorf("%d DocBody: %w", n, ErrSeveralDocuments)
+	if document > len(p.bodies) {
+		return fmt.Errorf("document %d of %d: %w", document, len(p.bodies), ErrDocRoot)
 	}
-	p.body = max(document, 1) - 1
+	p.body = document - 1
+	used := map[string]bool{}
+	for _, d := range p.bodies {
+		if used[d.docRoot] || d.signatures != "" && used[d.signatures] {
+			return fmt.Errorf("%.80q: %w", d.docRoot, ErrSameDocument)
+		}
+		used[d.docRoot], used[d.signatures] = true, true
+	}
 	return nil
 }
 
@@ -109,12 +112,11 @@ type pageRef struct{ id, part string }
 // readDocument reads the chosen Document.xml and every page's size.
 func (p *Package) readDocument() error {
 	name := p.bodies[p.body].docRoot
-	e, err := p.arc.file(name)
-	if err != nil {
+	if _, err := p.arc.file(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrDocRoot, err)
 	}
 	d := &documentReader{part: name, lim: p.lim, seen: once{}, ids: map[string]bool{}}
-	err = walkXML(name, p.arc.open(e), "Document", p.lim, visitor{open: d.open, close: d.close})
+	err := p.walk(name, "Document", visitor{open: d.open, close: d.close})
 	if errors.Is(err, errRootElement) {
 		return fmt.Errorf("%w: %w", ErrDocRoot, err)
 	}
@@ -124,7 +126,22 @@ func (p *Package) readDocument() error {
 	if len(d.pages) == 0 {
 		return fmt.Errorf("%s has no page: %w", name, ErrMissingPart)
 	}
-	return p.readPages(d)
+	if err := p.readPages(d); err != nil {
+		return err
+	}
+	return p.readShown(d.shown)
+}
+
+// walk reads one part as XML and counts what was read: the work stays bounded although parts may be named many times.
+func (p *Package) walk(part, root string, v visitor) error {
+	e, err := p.arc.file(part)
+	if err != nil {
+		return err
+	}
+	if p.xml += int64(e.usize); p.xml > p.lim.XMLBytes {
+		return fmt.Errorf("more than %d bytes of XML: %w", p.lim.XMLBytes, ErrBomb)
+	}
+	return walkXML(part, p.arc.open(e), root, p.lim, v)
 }
 
 type documentReader struct {
@@ -134,6 +151,14 @@ type documentReader struct {
 	ids   map[string]bool
 	box   string // the document's PhysicalBox, "" when it has none
 	pages []pageRef
+	shown []string // other XML parts that make up what is shown
+}
+
+// show notes a part that the document's appearance hangs on.
+func (d *documentReader) show(loc string) error {
+	part, err := resolve(d.part, loc)
+	d.shown = append(d.shown, part)
+	return err
 }
 
 func (d *documentReader) open(p []string, e xml.StartElement, _ span) (bool, error) {
@@ -144,6 +169,10 @@ func (d *documentReader) open(p []string, e xml.StartElement, _ span) (bool, err
 		return true, d.seen.more("PhysicalBox")
 	case is(p, "Document", "Pages", "Page"):
 		return false, d.page(e)
+	case is(p, "Document", "CommonData", "TemplatePage"):
+		return false, d.show(attr(e, "BaseLoc"))
+	case is(p, "Document", "CommonData", "PublicRes"), is(p, "Document", "CommonData", "DocumentRes"), is(p, "Document", "Annotations"):
+		return true, nil
 	}
 	return false, nil
 }
@@ -166,20 +195,54 @@ func (d *documentReader) page(e xml.StartElement) error {
 }
 
 func (d *documentReader) close(p []string, text string, _ span) error {
-	if is(p, "Document", "CommonData", "PageArea", "PhysicalBox") {
+	switch {
+	case is(p, "Document", "CommonData", "PageArea", "PhysicalBox"):
 		d.box = text
+	case is(p, "Document", "CommonData", "PublicRes"), is(p, "Document", "CommonData", "DocumentRes"), is(p, "Document", "Annotations"):
+		if strings.TrimSpace(text) != "" {
+			return d.show(text)
+		}
+	}
+	return nil
+}
+
+// readShown reads resources, templates and annotations for their form alone: like a page, they must be XML of one reading. A part that
+// is named and absent shows nothing, so it is passed over, as readers do.
+func (p *Package) readShown(parts []string) error {
+	known := map[string]bool{}
+	for len(parts) > 0 {
+		part := parts[0]
+		parts = parts[1:]
+		if known[part] || p.arc.byName[part] == nil {
+			continue
+		}
+		known[part] = true
+		open := func(path []string, _ xml.StartElement, _ span) (bool, error) {
+			return is(path, "Annotations", "Page", "FileLoc"), nil
+		}
+		closing := func(path []string, text string, _ span) error {
+			if !is(path, "Annotations", "Page", "FileLoc") {
+				return nil
+			}
+			file, err := resolve(part, text)
+			parts = append(parts, file)
+			return err
+		}
+		if err := p.walk(part, "", visitor{open: open, close: closing}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // readPages reads each page part once, all of it: a page that does not parse cannot be shown, so it must not be signed.
 func (p *Package) readPages(d *documentReader) error {
-	own := map[string]string{}
+	own := map[string]string{} // a page's own PhysicalBox, by part
 	for i, ref := range d.pages {
 		box, known := own[ref.part]
 		if !known {
 			var err error
-			if box, err = p.readPage(ref.part); err != nil {
+			if box, err = p.readPage(d, ref.part); err != nil {
 				return err
 			}
 			own[ref.part] = box
@@ -196,11 +259,7 @@ func (p *Package) readPages(d *documentReader) error {
 	return nil
 }
 
-func (p *Package) readPage(part string) (box string, err error) {
-	e, err := p.arc.file(part)
-	if err != nil {
-		return "", err
-	}
+func (p *Package) readPage(d *documentReader, part string) (box string, err error) {
 	seen := once{}
 	open := func(path []string, _ xml.StartElement, _ span) (bool, error) {
 		switch {
@@ -209,15 +268,21 @@ func (p *Package) readPage(part string) (box string, err error) {
 		case is(path, "Page", "Area", "PhysicalBox"):
 			return true, seen.more("PhysicalBox")
 		}
-		return false, nil
+		return is(path, "Page", "PageRes"), nil
 	}
 	closing := func(path []string, text string, _ span) error {
-		if is(path, "Page", "Area", "PhysicalBox") {
+		switch {
+		case is(path, "Page", "Area", "PhysicalBox"):
 			box = text
+		case is(path, "Page", "PageRes") && strings.TrimSpace(text) != "":
+			res, err := resolve(part, text)
+			d.shown = append(d.shown, res)
+			return err
 		}
 		return nil
 	}
-	return box, walkXML(part, p.arc.open(e), "Page", p.lim, visitor{open: open, close: closing})
+	err = p.walk(part, "Page", visitor{open: open, close: closing})
+	return box, err
 }
 
 // parseBox reads an ST_Box "x y w h" in millimetres; its corner is the origin of the page's coordinates, so only the size matters here.

@@ -18,7 +18,7 @@ import (
 // named lists every error that Open and Prepare may return.
 var named = []error{
 	ErrNotZip, ErrZipStructure, ErrEntryData, ErrEntryName, ErrEntryKind, ErrDuplicate, ErrEncrypted, ErrMethod, ErrBomb, ErrTooManyEntries,
-	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSeveralDocuments, ErrIntegrityList,
+	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSameDocument, ErrIntegrityList,
 	ErrEarlierSignature, ErrRequest, ErrStamp, ErrPage, ErrStampOutside, ErrWholeDocument,
 }
 
@@ -86,8 +86,13 @@ func TestHostileParts(t *testing.T) {
 		"page cut":                   {page("<Page><Content>"), ErrXML},
 		"page with two areas":        {page("<Page><Area/><Area/></Page>"), ErrXML},
 		"page too deep":              {page(strings.Repeat("<Page>", 300)), ErrDepth},
-		"page with a huge token":     {page("<Page>" + strings.Repeat("x", 2<<20) + "</Page>"), ErrXML},
-		"page with a huge attribute": {page(`<Page a="` + strings.Repeat("x", 2<<20) + `"/>`), ErrXML},
+		"page with a huge token":     {page("<Page>" + strings.Repeat("x", 5<<20) + "</Page>"), ErrXML},
+		"page with a huge attribute": {page(`<Page a="` + strings.Repeat("x", 5<<20) + `"/>`), ErrXML},
+		"page in utf8":               {page(`<?xml version="1.0" encoding="utf8"?><Page/>`), nil},
+		"page resource leaves":       {page("<Page><PageRes>/../x</PageRes></Page>"), ErrPath},
+		"resource leaves":            {document(strings.Replace(box, "</C", "<PublicRes>../../x</PublicRes></C", 1) + onePage), ErrPath},
+		"resource absent":            {document(strings.Replace(box, "</C", "<PublicRes>PublicRes.xml</PublicRes></C", 1) + onePage), nil},
+		"template leaves":            {document(strings.Replace(box, "</C", `<TemplatePage BaseLoc="../../x"/></C`, 1) + onePage), ErrPath},
 		"page with entities":         {page(`<!DOCTYPE a [<!ENTITY b "c">]><Page>&b;</Page>`), ErrEntity},
 		"file and folder":            {file{"OFD.xml/x", ""}, ErrDuplicate},
 		"folder in two cases":        {file{"doc_0/x", ""}, ErrDuplicate},
@@ -112,7 +117,46 @@ func TestHostileParts(t *testing.T) {
 	t.Run("Kelvin sign twice", func(t *testing.T) {
 		refused(t, fixture(t, file{"Doc_0/\u212a.xml", ""}, file{"Doc_0/k.xml", ""}), ErrDuplicate)
 	})
+	t.Run("composed and decomposed", func(t *testing.T) {
+		refused(t, fixture(t, file{"Doc_0/\u00e9.xml", ""}, file{"Doc_0/e\u0301.xml", ""}), ErrDuplicate)
+	})
 	t.Run("OFD.xml absent", func(t *testing.T) { refused(t, packed(t, file{"ofd.xml", fixtureOFD}), ErrMissingPart) })
+}
+
+// TestHostileShown holds resources, templates and annotations to the same form as pages; attachments are opaque.
+func TestHostileShown(t *testing.T) {
+	const dtd, deep = `<!DOCTYPE a [<!ENTITY b "c">]><Res>&b;</Res>`, "<a><a><a>"
+	document := strings.Replace(strings.Replace(fixtureDocument, "</ofd:PageArea>",
+		`</ofd:PageArea><ofd:PublicRes>Pub.xml</ofd:PublicRes><ofd:DocumentRes>/Doc_0/Res.xml</ofd:DocumentRes><ofd:TemplatePage ID="3" BaseLoc="T.xml"/>`, 1),
+		"</ofd:Document>", "<ofd:Annotations>A/A.xml</ofd:Annotations><ofd:Attachments>Att.xml</ofd:Attachments></ofd:Document>", 1)
+	page := strings.Replace(fixturePage, "<ofd:Content/>", "<ofd:PageRes>PageRes.xml</ofd:PageRes>", 1)
+	annotations := `<Annotations><Page PageID="1"><FileLoc>P.xml</FileLoc></Page></Annotations>`
+	for name, c := range map[string]struct {
+		part, data string
+		want       error
+	}{
+		"all sound":             {"Doc_0/Pub.xml", "<Res/>", nil},
+		"public resource":       {"Doc_0/Pub.xml", dtd, ErrEntity},
+		"document resource":     {"Doc_0/Res.xml", dtd, ErrEntity},
+		"template":              {"Doc_0/T.xml", dtd, ErrEntity},
+		"annotation list":       {"Doc_0/A/A.xml", dtd, ErrEntity},
+		"annotation":            {"Doc_0/A/P.xml", dtd, ErrEntity},
+		"annotation unclosed":   {"Doc_0/A/P.xml", deep, ErrXML},
+		"annotation names self": {"Doc_0/A/A.xml", strings.Replace(annotations, "P.xml", "A.xml", 1), nil},
+		"annotation leaves":     {"Doc_0/A/A.xml", strings.Replace(annotations, "P.xml", "../../../x", 1), ErrPath},
+		"page resource":         {"Doc_0/Pages/Page_0/PageRes.xml", dtd, ErrEntity},
+		"attachment":            {"Doc_0/Att.xml", dtd, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := []file{{"Doc_0/Document.xml", document}, {"Doc_0/Pages/Page_0/Content.xml", page}, {"Doc_0/A/A.xml", annotations}, {"Doc_0/A/P.xml", "<PageAnnot/>"}}
+			doc := fixture(t, append(files, file{c.part, c.data})...)
+			if c.want != nil {
+				refused(t, doc, c.want)
+			} else if _, err := sealOnce(doc); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestHostileSignatures refuses broken lists and broken earlier signatures.
@@ -134,6 +178,7 @@ func TestHostileSignatures(t *testing.T) {
 		"method left to verifiers": {listed, signature("MD5", content, "AAAA", value), nil},
 		"changed file":             {listed, signature("1.2.156.10197.1.401", "/OFD.xml", good, value), ErrEarlierSignature},
 		"not base64":               {listed, signature("SM3", content, "!!", value), ErrEarlierSignature},
+		"path without slash":       {listed, signature("SM3", content[1:], good, value), nil},
 		"absent file":              {listed, signature("SM3", "/Doc_0/none", good, value), ErrEarlierSignature},
 		"reference leaves":         {listed, signature("SM3", "/../x", good, value), ErrPath},
 		"no value":                 {listed, signature("SM3", content, good, ""), ErrEarlierSignature},
@@ -201,10 +246,12 @@ func TestHostileZip(t *testing.T) {
 		"entry far away":          {put32(dir+42, 0x7FFFFFFF), ErrZipStructure},
 		"ZIP64 sizes":             {put32(dir+20, 0xFFFFFFFF), ErrZipStructure},
 		"stored sizes differ":     {put32(dir+24, 1), ErrEntryData},
-		"character device":        {put32(dir+38, 0x2000<<16), ErrEntryKind},
-		"folder's attributes":     {put32(dir+38, 0x4000<<16), ErrEntryKind},
+		"character device":        {func(b []byte) []byte { return put16(dir+4, 3<<8|20)(put32(dir+38, 0x2000<<16)(b)) }, ErrEntryKind},
+		"folder's attributes":     {func(b []byte) []byte { return put16(dir+4, 3<<8|20)(put32(dir+38, 0x4000<<16)(b)) }, ErrEntryKind},
+		"link made on FAT":        {put32(dir+38, 0xA000<<16), ErrEntryKind},
 		"local header broken":     {put32(0, 0), ErrZipStructure},
-		"local flags differ":      {put16(6, flagUTF8), ErrZipStructure},
+		"local flags differ":      {put16(6, flagEncrypted), ErrZipStructure},
+		"descriptor promised":     {put16(6, flagDescriptor), ErrZipStructure},
 		"local method differs":    {put16(8, methodDeflate), ErrZipStructure},
 		"local checksum differs":  {put32(14, 0), ErrZipStructure},
 		"local size differs":      {put32(18, 0), ErrZipStructure},
@@ -312,6 +359,7 @@ func TestBombs(t *testing.T) {
 		"name bytes": {Limits{NameBytes: 10}, ErrEntryName},
 		"depth":      {Limits{Depth: 2}, ErrDepth},
 		"part bytes": {Limits{PartBytes: 100}, ErrXML},
+		"XML bytes":  {Limits{XMLBytes: 200}, ErrBomb},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Open(doc, c.lim); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {

@@ -133,13 +133,19 @@ func TestEmbedIsPure(t *testing.T) {
 	readSigned(t, unpack(t, one))
 }
 
-// TestChosenDocument signs the second of two documents; without a choice the package is refused.
+// TestChosenDocument signs the second of two documents; the first is the default.
 func TestChosenDocument(t *testing.T) {
 	second := strings.Replace(fixtureOFD, "</ofd:OFD>", "<ofd:DocBody><ofd:DocRoot>Doc_1/Document.xml</ofd:DocRoot></ofd:DocBody></ofd:OFD>", 1)
 	doc := fixture(t, file{"OFD.xml", second}, file{"Doc_1/Document.xml", strings.ReplaceAll(fixtureDocument, "/Doc_0/", "../Doc_0/")},
 		file{"Doc_1/Pages/Page_0/Content.xml", fixturePage})
-	if _, err := Open(doc, Limits{}); !errors.Is(err, ErrSeveralDocuments) {
-		t.Errorf("no choice: %v", err)
+	if p, err := Open(doc, Limits{}); err != nil || p.Documents() != 2 {
+		t.Fatalf("no choice: %v", err)
+	} else if d, err := p.Prepare(testRequest(testStamp)); err != nil || d.PropertyInfo() != "/Doc_0/Signs/Sign_0/Signature.xml" {
+		t.Errorf("no choice is not the first document: %v", err)
+	}
+	twins := fixture(t, file{"OFD.xml", strings.Replace(second, "Doc_1/", "./Doc_0/", 1)})
+	if _, err := Open(twins, Limits{}); !errors.Is(err, ErrSameDocument) {
+		t.Errorf("two DocBody of one document: %v", err)
 	}
 	for _, n := range []int{0, 3} {
 		if _, err := OpenDocument(doc, n, Limits{}); !errors.Is(err, ErrDocRoot) {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/unicode/norm"
 )
 
 // decodeName turns a stored entry name into text. Without the UTF-8 flag, bytes that are not UTF-8 are read as GB 18030 (a superset
@@ -92,8 +93,10 @@ func (n nameSet) add(name string) error {
 
 func (n nameSet) file(name string) bool { return n.files[fold(name)] }
 
-// fold maps names that a case-insensitive file system takes for one to one key; trailing dots and blanks of a segment vanish too.
+// fold maps names that some file system takes for one to one key: regardless of case, of composed or decomposed characters, of dots
+// and blanks that trail a segment.
 func fold(name string) string {
+	name = norm.NFC.String(name)
 	folded := strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf {
 			return unicode.ToLower(r)

@@ -58,8 +58,8 @@ var (
 	ErrPageBox = errors.New("page size is not usable")
 	// ErrTooManyPages: more pages than Limits.Pages.
 	ErrTooManyPages = errors.New("too many pages")
-	// ErrSeveralDocuments: the package holds several DocBody and the caller did not choose one (OpenDocument).
-	ErrSeveralDocuments = errors.New("package holds several documents")
+	// ErrSameDocument: two DocBody share a Document.xml or a list of signatures, so it is open which one is signed.
+	ErrSameDocument = errors.New("two documents are one")
 	// ErrIntegrityList: the package carries a GM/T 0099 integrity list, which any added file would break.
 	ErrIntegrityList = errors.New("package is under an integrity list")
 	// ErrEarlierSignature: a signature already in the package is incomplete, or a file it protects has changed.
@@ -76,7 +76,7 @@ var (
 	ErrPage = errors.New("no such page")
 	// ErrStampOutside: the visible part of a stamp leaves its page.
 	ErrStampOutside = errors.New("stamp leaves the page")
-	// ErrWholeDocument: an earlier signature protects a file that signing must change (whole-document mode, §7.2 of GM/T practice), so
+	// ErrWholeDocument: an earlier signature protects a file that signing must change (whole-document mode protects Signatures.xml), so
 	// another signature would break it.
 	ErrWholeDocument = errors.New("an earlier signature protects the whole document")
 )
@@ -89,8 +89,9 @@ type Limits struct {
 	FreeBytes  int64   // expanded size that is never a bomb; 64 MiB
 	Ratio      int64   // expanded size over package size, beyond FreeBytes; 100
 	TotalBytes int64   // expanded size in any case; 1 GiB
+	XMLBytes   int64   // XML that is read, in all; 128 MiB
 	PartBytes  int     // an XML part that is edited (OFD.xml, Signatures.xml); 4 MiB
-	TokenBytes int     // one XML token; 1 MiB
+	TokenBytes int     // one XML token; 4 MiB
 	Depth      int     // nesting of XML elements; 256
 	Attributes int     // attributes of one element; 256
 	NameBytes  int     // length of an entry name; 1,024
@@ -114,8 +115,9 @@ func (l Limits) withDefaults() Limits {
 	orInt64(&l.FreeBytes, 64<<20)
 	orInt64(&l.Ratio, 100)
 	orInt64(&l.TotalBytes, 1<<30)
+	orInt64(&l.XMLBytes, 128<<20)
 	orInt(&l.PartBytes, 4<<20)
-	orInt(&l.TokenBytes, 1<<20)
+	orInt(&l.TokenBytes, 4<<20)
 	orInt(&l.Depth, 256)
 	orInt(&l.Attributes, 256)
 	orInt(&l.NameBytes, 1024)
@@ -144,22 +146,20 @@ type Package struct {
 	pages  []Page
 	lists  []*signList // one per body that has one, in order; nil otherwise
 	earl   earlier
+	xml    int64 // bytes of XML read so far, while opening
 }
 
 const rootPart = "OFD.xml" // GB/T 33190 §7.1: the one fixed name
 
-// Open reads a package that holds exactly one document. The errors are those named above.
-func Open(b []byte, lim Limits) (*Package, error) { return open(b, 0, lim) }
+// Open reads a package and chooses its first document, as other products do. The errors are those named above.
+func Open(b []byte, lim Limits) (*Package, error) { return OpenDocument(b, 1, lim) }
 
-// OpenDocument reads a package and chooses its n-th document, counted from 1, for packages with several DocBody.
+// OpenDocument reads a package and chooses its n-th document, counted from 1, for packages with several DocBody. A signature protects the
+// files of every document; the choice says where it is listed and whose pages are stamped.
 func OpenDocument(b []byte, n int, lim Limits) (*Package, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("document %d: %w", n, ErrDocRoot)
 	}
-	return open(b, n, lim)
-}
-
-func open(b []byte, document int, lim Limits) (*Package, error) {
 	lim = lim.withDefaults()
 	arc, err := readArchive(b, lim)
 	if err != nil {
@@ -172,7 +172,7 @@ func open(b []byte, document int, lim Limits) (*Package, error) {
 	if err := arc.digestAll(); err != nil {
 		return nil, err
 	}
-	if err := p.readRoot(document); err != nil {
+	if err := p.readRoot(n); err != nil {
 		return nil, err
 	}
 	if err := p.readDocument(); err != nil {
@@ -194,6 +194,9 @@ func refuseProtected(a *archive) error {
 	}
 	return nil
 }
+
+// Documents returns how many documents (DocBody) the package holds.
+func (p *Package) Documents() int { return len(p.bodies) }
 
 // Pages returns the pages of the chosen document in order.
 func (p *Package) Pages() []Page { return append([]Page(nil), p.pages...) }

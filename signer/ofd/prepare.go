@@ -79,8 +79,8 @@ func (r Request) check() error {
 	return nil
 }
 
-// Prepare lays the signature out as §7.2 of the practice prescribes: folder and list first, then the digests of every file then in
-// the package, then the description that is to be signed. Nothing in the Package changes.
+// Prepare lays the signature out in the order that makes the digests right: folder and list first, then the digests of every file then
+// in the package, then the description that is to be signed. Nothing in the Package changes.
 func (p *Package) Prepare(req Request) (*Draft, error) {
 	if err := req.check(); err != nil {
 		return nil, err

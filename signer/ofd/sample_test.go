@@ -82,7 +82,7 @@ var refusals = map[string]error{
 	"syn-signed-page-file-removed":     ErrMissingPart,
 	"syn-signed-reference-removed":     ErrWholeDocument,
 	"syn-signed-seal-copy-changed":     ErrEarlierSignature,
-	"syn-signed-second-docbody":        ErrSeveralDocuments,
+	"syn-signed-second-docbody":        nil,
 	"syn-signed-signature-dup-id":      ErrDuplicate,
 	"syn-signed-signatures-two-lists":  ErrXML,
 	"syn-signed-signedvalue-foreign":   ErrWholeDocument,

@@ -37,9 +37,6 @@ func (p *Package) readSignatures() error {
 		if d.signatures == "" {
 			continue
 		}
-		if p.earl.lists[d.signatures] {
-			return fmt.Errorf("list %.80q of two documents: %w", d.signatures, ErrDuplicate)
-		}
 		b, err := p.arc.read(d.signatures, p.lim.PartBytes)
 		if err != nil {
 			return err
@@ -130,12 +127,11 @@ func idNumber(id string) (int, error) {
 
 // readEarlier reads a signature already present: what it protects, that all of it is there, and that none of it has changed.
 func (p *Package) readEarlier(part string) error {
-	e, err := p.arc.file(part)
-	if err != nil {
+	if _, err := p.arc.file(part); err != nil {
 		return fmt.Errorf("%w: %w", ErrEarlierSignature, err)
 	}
 	r := &earlierReader{p: p, part: part, seen: once{}}
-	if err := walkXML(part, p.arc.open(e), "Signature", p.lim, visitor{open: r.open, close: r.close}); err != nil {
+	if err := p.walk(part, "Signature", visitor{open: r.open, close: r.close}); err != nil {
 		return err
 	}
 	if r.value == "" {
@@ -165,16 +161,20 @@ func (r *earlierReader) open(p []string, e xml.StartElement, _ span) (bool, erro
 		r.p.earl.last = max(r.p.earl.last, n)
 		return false, err
 	case is(p, "Signature", "SignedInfo", "References", "Reference"):
-		var err error
-		r.file, err = resolve(r.part, attr(e, "FileRef"))
-		if err != nil {
-			return false, err
-		}
-		r.p.earl.covered[r.file] = true
+		return false, r.reference(attr(e, "FileRef"))
 	case is(p, "Signature", "SignedInfo", "References", "Reference", "CheckValue"):
 		return true, nil
 	}
 	return false, nil
+}
+
+// reference notes a protected file. FileRef is absolute by the standard; without its slash some products still mean the package's root.
+func (r *earlierReader) reference(loc string) (err error) {
+	if r.file, err = resolve(rootPart, loc); err != nil || r.p.arc.byName[r.file] == nil {
+		r.file, err = resolve(r.part, loc)
+	}
+	r.p.earl.covered[r.file] = true
+	return err
 }
 
 func (r *earlierReader) close(p []string, text string, _ span) error {

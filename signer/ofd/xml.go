@@ -60,13 +60,19 @@ var errRootElement = fmt.Errorf("unexpected root element: %w", ErrXML)
 
 const maxText = 4096 // characters of a kept element; none of those read here is longer than a path
 
-// walkXML reads one part strictly: UTF-8, one root of the given local name, no document type definition, bounded depth and tokens.
+// walkXML reads one part strictly: UTF-8, one root of the given local name (any for ""), no document type definition, bounded depth and tokens.
 func walkXML(part string, r io.Reader, root string, lim Limits, v visitor) error {
 	w := &xmlWalk{part: part, root: root, lim: lim, v: v, src: &xmlSource{r: bufio.NewReader(r), limit: lim.TokenBytes}}
 	if bom, _ := w.src.r.Peek(3); string(bom) == "\xEF\xBB\xBF" {
 		w.base, _ = w.src.r.Discard(3)
 	}
 	w.dec = xml.NewDecoder(w.src)
+	w.dec.CharsetReader = func(label string, r io.Reader) (io.Reader, error) {
+		if strings.EqualFold(label, "utf8") || strings.EqualFold(label, "us-ascii") {
+			return r, nil // other spellings of what the decoder reads anyway; it still checks every character
+		}
+		return nil, fmt.Errorf("encoding %.20q", label)
+	}
 	for {
 		from := w.offset()
 		t, err := w.dec.Token()
@@ -153,7 +159,7 @@ func (w *xmlWalk) start(t xml.StartElement, at span) error {
 	switch {
 	case len(w.path) == 0 && w.roots > 0:
 		return fmt.Errorf("second root element: %w", ErrXML)
-	case len(w.path) == 0 && t.Name.Local != w.root:
+	case len(w.path) == 0 && w.root != "" && t.Name.Local != w.root:
 		return fmt.Errorf("root element is <%.40s>, not <%s>: %w", t.Name.Local, w.root, errRootElement)
 	case len(w.path) >= w.lim.Depth:
 		return fmt.Errorf("more than %d levels: %w", w.lim.Depth, ErrDepth)
