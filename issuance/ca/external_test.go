@@ -35,6 +35,11 @@ func TestSigningRequest(t *testing.T) {
 	if !found {
 		t.Error("no holder extension requested")
 	}
+	tampered := append([]byte(nil), der...)
+	tampered[len(tampered)-1] ^= 1
+	if _, err := gm.ParseCertificateRequest(tampered); !errors.Is(err, gm.ErrCertificate) {
+		t.Errorf("tampered request: %v", err)
+	}
 	file := filepath.Join(t.TempDir(), "csr.der")
 	if err := os.WriteFile(file, der, 0o600); err != nil {
 		t.Fatal(err)
