@@ -1,0 +1,26 @@
+package signer
+
+import "errors"
+
+// The named refusals of this package; those of access, seal, signer/ofd and store pass through unchanged. In the order of law 3.
+var (
+	// ErrRequestForm: the request itself is incomplete or contradicts itself; no state was looked at.
+	ErrRequestForm = errors.New("not a complete signing request")
+	// ErrBatchSize: a batch is empty or holds more than MaxBatch requests.
+	ErrBatchSize = errors.New("a batch holds 1 to 100 requests")
+	// ErrInstitutional: a registration authority's own seal has no licence; it needs a standing delegation signed by a ceremony, and
+	// this appliance has none.
+	ErrInstitutional = errors.New("an institution's seal needs a standing delegation")
+	// ErrLicenceInactive: the owner's licence does not allow its seals to be used now.
+	ErrLicenceInactive = errors.New("the licence does not allow the seal to be used")
+	// ErrSealInactive: the seal is not active (made, suspended, cancelled, superseded, expired).
+	ErrSealInactive = errors.New("the seal is not active")
+	// ErrCertificate: the present time lies outside the validity of the seal or of its certificate, or the two do not belong together.
+	ErrCertificate = errors.New("the seal's certificate does not cover this")
+	// ErrDocument: the container cannot take the signature; the error of signer/ofd is wrapped beside it and says why.
+	ErrDocument = errors.New("the document cannot be sealed as asked")
+	// ErrRecord: a record of the log does not give the document it released any more: another document, or damage.
+	ErrRecord = errors.New("the record does not fit the document")
+	// ErrUnknown: no signature with that number that the caller may see.
+	ErrUnknown = errors.New("no such signature")
+)

@@ -1,0 +1,174 @@
+// Package signer is the one path from a request to a signed document.
+//
+//	api ─► Signer.Sign ─► keystore key ─► token session
+//	  1 entitled      the client and its grant; an unentitled caller learns nothing else
+//	  2 licence       the owner's licence allows its seals to be used
+//	  3 seal          the seal is active
+//	  4 certificate   seal and certificate are valid now and belong together
+//	  5 approved      the owner's approval or delegation covers exactly this
+//	  6 laid out      the container says what is to be signed, and TBS_Sign is built
+//	  7 signed        in the token, over an e computed in custody; verified in software before it comes back
+//	  8 embedded
+//	  9 committed     one record, one commit that expects every version read; only then is anything released
+//
+// Its one promise is that order (law 3), and that nothing leaves before its record is durable (law 2).
+//
+// Limits: no HTTP, no module, no clock but its own; time stamps and the containers PDF and CMS are not offered yet. A seal that has
+// no licence behind it (an institution's own) is refused by name until a ceremony can sign its standing delegation.
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"sealkeeper/access"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/register"
+	"sealkeeper/keystore/store"
+	"sealkeeper/licence"
+	"sealkeeper/signer/ofd"
+)
+
+// Config wires a Signer. Everything up to Refuse is required.
+type Config struct {
+	Store    store.Store
+	Access   *access.Access
+	Licences *licence.Library
+	Seals    *register.Register
+	Keys     *keystore.Keystore
+	Refuse   func(audit.Event) // takes the record of a refusal, without waiting
+
+	Log       *slog.Logger     // nil discards
+	Now       func() time.Time // nil means time.Now
+	Provider  Provider         // who containers name as the signature's maker; Name "Sealkeeper" when empty
+	OFD       ofd.Limits
+	Parallel  int // signatures of one batch made at a time, best the token's sessions; 0 means 4 per processor
+	WarmSeals int // seals kept prepared in memory, about 60 kB each; 0 means 256
+}
+
+// Signer makes signatures. Safe for concurrent use.
+type Signer struct {
+	cfg  Config
+	warm *warm
+
+	signed, released, discarded, refused atomic.Uint64
+}
+
+// New checks the wiring.
+func New(cfg Config) (*Signer, error) {
+	if cfg.Store == nil || cfg.Access == nil || cfg.Licences == nil || cfg.Seals == nil || cfg.Keys == nil || cfg.Refuse == nil {
+		return nil, errors.New("signer needs store, access, licences, seals, keys and a record of refusals")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Provider.Name == "" {
+		cfg.Provider.Name = "Sealkeeper"
+	}
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = 4 * runtime.GOMAXPROCS(0)
+	}
+	if cfg.WarmSeals <= 0 {
+		cfg.WarmSeals = 256
+	}
+	return &Signer{cfg: cfg, warm: newWarm(cfg.WarmSeals)}, nil
+}
+
+// Stats are counters since start; the epoch's closing record takes them.
+type Stats struct {
+	Signed    uint64 `json:"signed"`    // signatures that the token made and that verified
+	Released  uint64 `json:"released"`  // of these, released with a durable record
+	Discarded uint64 `json:"discarded"` // of these, never released
+	Refused   uint64 `json:"refused"`   // requests refused by name
+}
+
+// Stats returns the counters. Between a signature and its commit, Signed runs ahead of the other two.
+func (s *Signer) Stats() Stats {
+	return Stats{s.signed.Load(), s.released.Load(), s.discarded.Load(), s.refused.Load()}
+}
+
+// Sign answers one request. The same request again is answered with the same bytes. Refusals are named by this package, access and
+// signer/ofd and leave nothing changed; store.ErrRequestReused, store.ErrClock, store.ErrReadOnly, store.ErrUnavailable,
+// store.ErrUnknownOutcome and the sentinels of hsm pass through.
+func (s *Signer) Sign(ctx context.Context, actor access.Actor, r Request) (Released, error) {
+	rel, err := s.attempt(ctx, actor, r)
+	if raced(err) { // someone changed what was read, or spent what was left: decide again from the first question
+		rel, err = s.attempt(ctx, actor, r)
+	}
+	if err != nil {
+		s.refuse(actor, r, err)
+	}
+	return rel, err
+}
+
+// raced reports whether the commit found another state than the checks had read.
+func raced(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrLimit)
+}
+
+func (s *Signer) attempt(ctx context.Context, actor access.Actor, r Request) (Released, error) {
+	u, rel, err := s.make(ctx, actor, r)
+	if err != nil || u == nil {
+		return rel, err
+	}
+	receipt, err := s.cfg.Store.Commit(ctx, u.mutation())
+	return s.settle(ctx, u, receipt, err)
+}
+
+// make goes from the request to a signed document that only its record still holds back. A request that was answered before comes back
+// as Released, with no use.
+func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use, Released, error) {
+	if err := r.check(); err != nil {
+		return nil, Released{}, err
+	}
+	if err := s.cfg.Access.Acting(ctx, actor, access.SignatureMake); err != nil {
+		return nil, Released{}, err
+	}
+	if rel, done, err := s.answered(ctx, actor, r); done || err != nil {
+		return nil, rel, err
+	}
+	u := s.begin(actor, r)
+	for _, step := range []func(context.Context, *use) error{
+		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut, s.sign, s.embed, s.recorded,
+	} {
+		if err := step(ctx, u); err != nil {
+			return s.broken(ctx, u, err)
+		}
+	}
+	return u, Released{}, nil
+}
+
+// broken ends a use whose step failed. The same request may have been answered meanwhile, and have spent what this one lacks.
+func (s *Signer) broken(ctx context.Context, u *use, err error) (*use, Released, error) {
+	if u.signature != nil {
+		s.discarded.Add(1)
+	}
+	if rel, done, lookup := s.answered(ctx, u.actor, u.req); done && lookup == nil {
+		return nil, rel, nil
+	}
+	return nil, Released{}, err
+}
+
+// settle turns the fate of the commit into the answer.
+func (s *Signer) settle(ctx context.Context, u *use, receipt store.Receipt, err error) (Released, error) {
+	switch {
+	case err != nil:
+		s.discarded.Add(1)
+		return Released{}, fmt.Errorf("committing the signature: %w", err)
+	case receipt.Duplicate: // the same request was answered while this one was being made
+		s.discarded.Add(1)
+		return s.again(ctx, receipt, u.req)
+	default:
+		s.released.Add(1)
+		return u.release(receipt), nil
+	}
+}

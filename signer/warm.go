@@ -1,0 +1,173 @@
+package signer
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/register"
+	"sealkeeper/keystore/store"
+	"sealkeeper/seal"
+)
+
+// ready is a seal prepared for signing: checked once, its prefix of TBS_Sign hashed once per length of propertyInfo. Immutable but for
+// the prefixes; safe for concurrent use.
+type ready struct {
+	version  store.Version // of the register's record
+	esl      []byte        // SESeal, DER
+	eslSM3   string
+	cert     []byte // DER
+	from, to time.Time
+	signing  *seal.Signing
+	key      *keystore.Key
+
+	mu       sync.Mutex
+	prefixes map[int]*gm.Message // by length of propertyInfo; guarded by mu, the messages are never written again
+}
+
+// maxPrefixes bounds the prefixes of one seal; paths of OFD signatures come in two or three lengths.
+const maxPrefixes = 16
+
+// message returns a message that has absorbed Z and the prefix.
+func (r *ready) message(prefix []byte, propertyLen int) (*gm.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.prefixes[propertyLen]
+	if !ok {
+		var err error
+		if m, err = r.key.Begin(); err != nil {
+			return nil, err
+		}
+		m.Write(prefix)
+		if len(r.prefixes) < maxPrefixes {
+			r.prefixes[propertyLen] = m
+		}
+	}
+	return m.Clone(), nil
+}
+
+// prepared returns the seal from memory, or reads and checks it. The register's version decides whether memory still counts.
+func (s *Signer) prepared(ctx context.Context, rec register.Seal, version store.Version) (*ready, error) {
+	if r := s.warm.get(rec.ESID, version); r != nil {
+		return r, nil
+	}
+	r, err := s.load(ctx, rec)
+	if err != nil {
+		return nil, fmt.Errorf("preparing seal %s: %w", rec.ESID, err)
+	}
+	r.version = version
+	s.warm.put(rec.ESID, r)
+	return r, nil
+}
+
+func (s *Signer) load(ctx context.Context, rec register.Seal) (*ready, error) {
+	r := &ready{prefixes: map[int]*gm.Message{}}
+	var err error
+	if r.esl, err = s.cfg.Seals.ESL(ctx, rec.ESID); err != nil {
+		return nil, err
+	}
+	if r.cert, err = s.cfg.Seals.Certificate(ctx, rec.ESID); err != nil {
+		return nil, err
+	}
+	if r.key, err = s.cfg.Keys.Key(ctx, rec.Key); err != nil {
+		return nil, err
+	}
+	if r.signing, err = seal.NewSigning(r.esl); err != nil {
+		return nil, err
+	}
+	sm3 := gm.SM3(r.esl)
+	r.eslSM3 = hex.EncodeToString(sm3[:])
+	return r, r.fits(rec)
+}
+
+// fits checks that record, seal, certificate and key are one, and sets the time in which all of them are valid.
+func (r *ready) fits(rec register.Seal) error {
+	es, err := seal.Parse(r.esl)
+	if err != nil {
+		return err
+	}
+	cert, err := gm.ParseCertificate(r.cert)
+	if err != nil {
+		return err
+	}
+	pub, err := gm.CertificateKey(cert)
+	if err != nil {
+		return err
+	}
+	eslSum, certSum := sha256.Sum256(r.esl), sha256.Sum256(r.cert)
+	switch {
+	case hex.EncodeToString(eslSum[:]) != rec.ESLSHA256, hex.EncodeToString(certSum[:]) != rec.CertSHA256, es.Info.ESID != rec.ESID:
+		return fmt.Errorf("seal or certificate is not the registered one: %w", ErrCertificate)
+	case !es.Lists(r.cert):
+		return fmt.Errorf("certificate is not in the seal's list: %w", ErrCertificate)
+	case r.key.Purpose() != keystore.PurposeSeal:
+		return fmt.Errorf("key %s is for %s: %w", r.key.ID(), r.key.Purpose(), ErrCertificate)
+	case r.key.Public() == nil || !bytes.Equal(pub.Point(), r.key.Public().Point()):
+		return fmt.Errorf("certificate is for another key: %w", ErrCertificate)
+	}
+	r.from, r.to = later(cert.NotBefore, es.Info.ValidStart), earlier(cert.NotAfter, es.Info.ValidEnd)
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a.UTC()
+	}
+	return b.UTC()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a.UTC()
+	}
+	return b.UTC()
+}
+
+// warm keeps the seals used last, at most max.
+type warm struct {
+	max   int
+	mu    sync.Mutex
+	seals map[string]*list.Element // of *kept, by esID; guarded by mu
+	order *list.List               // most recent first; guarded by mu
+}
+
+type kept struct {
+	esid string
+	*ready
+}
+
+func newWarm(max int) *warm {
+	return &warm{max: max, seals: map[string]*list.Element{}, order: list.New()}
+}
+
+func (w *warm) get(esid string, version store.Version) *ready {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.seals[esid]
+	if e == nil || e.Value.(*kept).version != version {
+		return nil
+	}
+	w.order.MoveToFront(e)
+	return e.Value.(*kept).ready
+}
+
+func (w *warm) put(esid string, r *ready) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e := w.seals[esid]; e != nil {
+		w.order.Remove(e)
+	}
+	w.seals[esid] = w.order.PushFront(&kept{esid, r})
+	for w.order.Len() > w.max {
+		last := w.order.Back()
+		w.order.Remove(last)
+		delete(w.seals, last.Value.(*kept).esid)
+	}
+}
