@@ -11,9 +11,10 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// A named value lives in two data objects that are written in turn, each with a sequence number and a checksum. A write that is cut
-// off damages the older of the two, never the value last written; and no object is ever destroyed, which costs a walk over the whole
-// token in SoftHSM.
+// A named value lives in data objects that each hold a sequence number and a checksum; the highest sequence that is whole is the value.
+// Where the token lets a value be changed, two objects are written in turn. Where it does not (SoftHSM2 answers
+// CKR_ATTRIBUTE_READ_ONLY), a new one is made before the old one goes. Either way a write that is cut off never costs the value
+// last written.
 //
 //	"SKD1" | sequence, 8 bytes big-endian | first 8 bytes of SHA-256(sequence ‖ value) | value
 
@@ -25,20 +26,18 @@ const (
 	dataMagic = "SKD1"
 	dataHead  = len(dataMagic) + 8 + 8
 	maxData   = 4 << 10
-	dataOwner = "sealkeeper/" // CKA_APPLICATION is this and the letter of the slot
+	dataOwner = "sealkeeper" // CKA_APPLICATION
 )
 
-var dataSlots = []string{"a", "b"}
-
-// slot is one of the two objects, as found.
-type slot struct {
-	name     string
-	handle   pkcs11.ObjectHandle // zero: absent
-	sequence uint64              // zero: damaged
+// datum is one of a value's objects, as found.
+type datum struct {
+	handle   pkcs11.ObjectHandle
+	sequence uint64 // zero: damaged
 	value    []byte
 }
 
-// SetData keeps a small named value in public data objects of the token. It is not a secret there.
+// SetData keeps a small named value in public data objects of the token. It is not a secret there. On tokens whose memory wears out
+// this is for now and then, not for every second.
 func (m *Module) SetData(ctx context.Context, label string, value []byte) error {
 	if err := checkData(label, value); err != nil {
 		return err
@@ -46,19 +45,71 @@ func (m *Module) SetData(ctx context.Context, label string, value []byte) error 
 	return m.call(ctx, fmt.Sprintf("writing data object %q", label), func(s *session) error {
 		m.writing.Lock()
 		defer m.writing.Unlock()
-		slots, err := s.slots(label)
+		all, err := s.data(label)
 		if err != nil {
 			return err
 		}
-		target, newest := slots[0], slots[0].sequence
-		for _, o := range slots[1:] {
-			newest = max(newest, o.sequence)
-			if o.sequence < target.sequence {
-				target = o
-			}
+		var newest uint64
+		for _, d := range all {
+			newest = max(newest, d.sequence)
 		}
-		return s.writeSlot(label, target, encodeData(newest+1, value))
+		content := pkcs11.NewAttribute(pkcs11.CKA_VALUE, encodeData(newest+1, value))
+		done, err := s.overwrite(all, content)
+		if done || err != nil {
+			return err
+		}
+		return s.replace(label, all, content)
 	})
+}
+
+// overwrite changes the oldest of two objects, if the token allows it.
+func (s *session) overwrite(all []datum, content *pkcs11.Attribute) (bool, error) {
+	if len(all) < 2 || s.e.keys.immutable.Load() {
+		return false, nil
+	}
+	oldest := all[0]
+	for _, d := range all {
+		if d.sequence < oldest.sequence {
+			oldest = d
+		}
+	}
+	err := s.e.raw.SetAttributeValue(s.h, oldest.handle, []*pkcs11.Attribute{content})
+	if k := classify(err); k == classRefused || k == classMissing {
+		s.e.keys.immutable.Store(true)
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("changing data object: %w", err)
+	}
+	return true, nil
+}
+
+// replace makes a new object and then, where objects cannot be changed, destroys what it replaces.
+func (s *session) replace(label string, old []datum, content *pkcs11.Attribute) error {
+	h, err := s.e.raw.CreateObject(s.h, []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, dataOwner),
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
+		content,
+	})
+	if err != nil {
+		return fmt.Errorf("creating data object: %w", err)
+	}
+	kept := []pkcs11.ObjectHandle{h}
+	for _, d := range old {
+		if len(old) < 2 && !s.e.keys.immutable.Load() {
+			kept = append(kept, d.handle)
+			continue
+		}
+		if err := s.e.raw.DestroyObject(s.h, d.handle); err != nil && classify(err) != classHandle {
+			return fmt.Errorf("destroying the data object before: %w", err)
+		}
+	}
+	s.e.keys.putData(label, kept)
+	return nil
 }
 
 func checkData(label string, value []byte) error {
@@ -76,22 +127,21 @@ func checkData(label string, value []byte) error {
 func (m *Module) Data(ctx context.Context, label string) ([]byte, error) {
 	var value []byte
 	err := m.call(ctx, fmt.Sprintf("reading data object %q", label), func(s *session) error {
-		slots, err := s.slots(label)
+		all, err := s.data(label)
 		if err != nil {
 			return err
 		}
-		best, present := slot{}, false
-		for _, o := range slots {
-			present = present || o.handle != 0
-			if o.sequence > best.sequence {
-				best = o
+		var best datum
+		for _, d := range all {
+			if d.sequence > best.sequence {
+				best = d
 			}
 		}
 		switch {
 		case best.sequence > 0:
 			value = best.value
 			return nil
-		case present:
+		case len(all) > 0:
 			return ErrDamaged
 		case !s.e.alive(s.m.serial):
 			return pkcs11.Error(pkcs11.CKR_TOKEN_NOT_PRESENT)
@@ -104,67 +154,29 @@ func (m *Module) Data(ctx context.Context, label string) ([]byte, error) {
 	return value, nil
 }
 
-// slots finds both objects and reads them.
-func (s *session) slots(label string) ([]slot, error) {
-	out := make([]slot, 0, len(dataSlots))
-	for _, name := range dataSlots {
-		o := slot{name: name}
+// data finds and reads the objects of a name.
+func (s *session) data(label string) ([]datum, error) {
+	handles := s.e.keys.dataHandles(label)
+	if len(handles) == 0 {
 		var err error
-		if o.handle, err = s.dataObject(label, name); err != nil {
+		handles, err = s.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
+			pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, dataOwner))
+		if err != nil {
 			return nil, err
 		}
-		if o.handle != 0 {
-			v, err := s.attribute(o.handle, pkcs11.CKA_VALUE)
-			if err != nil && classify(err) != classRefused {
-				return nil, fmt.Errorf("reading data object: %w", err)
-			}
-			o.sequence, o.value = decodeData(v)
+		s.e.keys.putData(label, handles)
+	}
+	all := make([]datum, 0, len(handles))
+	for _, h := range handles {
+		v, err := s.attribute(h, pkcs11.CKA_VALUE)
+		if err != nil && classify(err) != classRefused {
+			return nil, fmt.Errorf("reading data object: %w", err)
 		}
-		out = append(out, o)
+		d := datum{handle: h}
+		d.sequence, d.value = decodeData(v)
+		all = append(all, d)
 	}
-	return out, nil
-}
-
-// dataObject returns the handle of a slot's object, zero when there is none.
-func (s *session) dataObject(label, name string) (pkcs11.ObjectHandle, error) {
-	key := label + "/" + name
-	if h := s.e.keys.dataHandle(key); h != 0 {
-		return h, nil
-	}
-	all, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
-		pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, dataOwner+name))
-	switch {
-	case err != nil || len(all) == 0:
-		return 0, err
-	case len(all) > 1:
-		return 0, fmt.Errorf("%d data objects %q: %w", len(all), label, ErrDamaged)
-	}
-	s.e.keys.putData(key, all[0])
-	return all[0], nil
-}
-
-func (s *session) writeSlot(label string, o slot, content []byte) error {
-	value := pkcs11.NewAttribute(pkcs11.CKA_VALUE, content)
-	if o.handle != 0 {
-		if err := s.e.raw.SetAttributeValue(s.h, o.handle, []*pkcs11.Attribute{value}); err != nil {
-			return fmt.Errorf("changing data object: %w", err)
-		}
-		return nil
-	}
-	h, err := s.e.raw.CreateObject(s.h, []*pkcs11.Attribute{
-		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_DATA),
-		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
-		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
-		pkcs11.NewAttribute(pkcs11.CKA_MODIFIABLE, true),
-		pkcs11.NewAttribute(pkcs11.CKA_APPLICATION, dataOwner+o.name),
-		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
-		value,
-	})
-	if err != nil {
-		return fmt.Errorf("creating data object: %w", err)
-	}
-	s.e.keys.putData(label+"/"+o.name, h)
-	return nil
+	return all, nil
 }
 
 func encodeData(sequence uint64, value []byte) []byte {

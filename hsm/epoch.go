@@ -82,24 +82,43 @@ func (m *Module) open() (*epoch, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, err := crypto11.Configure(m.crypto11Config())
+	e, err := m.openWithin(raw, m.cfg.MaxSessions)
+	var less tooMany
+	if errors.As(err, &less) {
+		e, err = m.openWithin(raw, int(less)) // what the token allows is known only once the module is open
+	}
+	return e, err
+}
+
+// tooMany: the token allows only so many sessions.
+type tooMany int
+
+func (n tooMany) Error() string { return fmt.Sprintf("the token allows %d sessions", int(n)) }
+
+func (m *Module) openWithin(raw *pkcs11.Ctx, budget int) (*epoch, error) {
+	if budget < minSessions {
+		return nil, fmt.Errorf("%d sessions are allowed, %d are needed: %w", budget, minSessions, ErrUnsupported)
+	}
+	signN := max(1, budget/4)
+	docs, err := crypto11.Configure(m.crypto11Config(signN))
 	if err != nil {
 		if _, isCode := code(err); isCode {
 			return nil, fmt.Errorf("opening module: %w", sentinel(err))
 		}
 		return nil, fmt.Errorf("opening module: %w: %w", ErrTokenGone, err) // the library was loaded above, so the token was not found
 	}
-	e := &epoch{raw: raw, docs: docs, keys: newKeyCache(), ended: make(chan struct{})}
-	if err := m.prepare(e); err != nil {
+	e := &epoch{raw: raw, docs: docs, keys: newKeyCache(), ended: make(chan struct{}), signN: signN}
+	if err := m.prepare(e, budget); err != nil {
 		e.closeModule()
 		return nil, err
 	}
 	return e, nil
 }
 
-// crypto11Config never lets crypto11 log in: it would not look at the PIN flags first and would keep the PIN.
-func (m *Module) crypto11Config() *crypto11.Config {
-	c := &crypto11.Config{Path: m.cfg.Module, MaxSessions: m.cfg.MaxSessions, LoginNotSupported: true, GCMIVLength: 12}
+// crypto11Config never lets crypto11 log in: it would not look at the PIN flags first and would keep the PIN. Its pool goes round all
+// the sessions it may have, so it gets exactly its share, and one to hold.
+func (m *Module) crypto11Config(signN int) *crypto11.Config {
+	c := &crypto11.Config{Path: m.cfg.Module, MaxSessions: signN + 1, LoginNotSupported: true}
 	switch {
 	case m.serial != "":
 		c.TokenSerial = m.serial
@@ -112,7 +131,7 @@ func (m *Module) crypto11Config() *crypto11.Config {
 }
 
 // prepare attaches the raw context, finds the one slot, checks the profile and divides the sessions.
-func (m *Module) prepare(e *epoch) error {
+func (m *Module) prepare(e *epoch, budget int) error {
 	if err := e.raw.Initialize(); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
 		return fmt.Errorf("attaching to module: %w", sentinel(err))
 	}
@@ -123,17 +142,12 @@ func (m *Module) prepare(e *epoch) error {
 	if err := m.checkProfile(e, info); err != nil {
 		return err
 	}
-	budget := m.cfg.MaxSessions
-	if limit := info.MaxRwSessionCount; limit != pkcs11.CK_EFFECTIVELY_INFINITE && limit != pkcs11.CK_UNAVAILABLE_INFORMATION {
-		budget = min(budget, int(min(limit, 1<<20)))
+	limit := info.MaxRwSessionCount
+	if limit != pkcs11.CK_EFFECTIVELY_INFINITE && limit != pkcs11.CK_UNAVAILABLE_INFORMATION && limit < uint(budget) {
+		return tooMany(limit)
 	}
-	if budget < minSessions {
-		return fmt.Errorf("token offers %d sessions, %d are needed: %w", budget, minSessions, ErrUnsupported)
-	}
-	e.signN = max(1, budget/4)
-	rest := budget - 2 - e.signN // two are held open: crypto11's own and the login's
 	e.sign, e.desk = newLane(e.signN, e.ended), newLane(deskPermits, e.ended)
-	e.pool = newPool(rest, e.ended, e.openSession, func(h pkcs11.SessionHandle) { _ = e.raw.CloseSession(h) })
+	e.pool = newPool(budget-2-e.signN, e.ended, e.openSession, func(h pkcs11.SessionHandle) { _ = e.raw.CloseSession(h) })
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 )
@@ -16,9 +17,11 @@ type keyCache struct {
 	work   map[ObjectID]found // private and secret keys
 	labels map[string]bool
 	ids    map[ObjectID]bool
-	data   map[string]pkcs11.ObjectHandle // of data objects, by label and slot
-	listed bool                           // labels and ids hold everything that was in the token
-	sign   map[ObjectID]crypto.Signer     // crypto11's view of ECDSA and RSA keys
+	data   map[string][]pkcs11.ObjectHandle // of data objects, by label
+	listed bool                             // labels and ids hold everything that was in the token
+	sign   map[ObjectID]crypto.Signer       // crypto11's view of ECDSA and RSA keys
+
+	immutable atomic.Bool // the token lets no data object be changed
 }
 
 type found struct {
@@ -28,7 +31,7 @@ type found struct {
 
 func newKeyCache() *keyCache {
 	return &keyCache{work: map[ObjectID]found{}, labels: map[string]bool{}, ids: map[ObjectID]bool{}, sign: map[ObjectID]crypto.Signer{},
-		data: map[string]pkcs11.ObjectHandle{}}
+		data: map[string][]pkcs11.ObjectHandle{}}
 }
 
 func (c *keyCache) get(id ObjectID) (found, bool) {
@@ -65,13 +68,13 @@ func (c *keyCache) forget(id ObjectID) {
 	clear(c.data) // they are few
 }
 
-func (c *keyCache) dataHandle(key string) pkcs11.ObjectHandle {
+func (c *keyCache) dataHandles(key string) []pkcs11.ObjectHandle {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.data[key]
 }
 
-func (c *keyCache) putData(key string, h pkcs11.ObjectHandle) {
+func (c *keyCache) putData(key string, h []pkcs11.ObjectHandle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.data[key] = h

@@ -243,8 +243,8 @@ func (m *Module) logIn(e *epoch) error {
 	if err != nil {
 		return fmt.Errorf("asking token: %w: %w", ErrTokenGone, err)
 	}
-	if t.Flags&(pkcs11.CKF_USER_PIN_LOCKED|pkcs11.CKF_USER_PIN_FINAL_TRY) != 0 {
-		return fmt.Errorf("token %q reports its PIN as locked or on its last try: %w", t.SerialNumber, ErrPINLatched)
+	if err := checkPINFlags(t.Flags); err != nil {
+		return fmt.Errorf("token %q: %w", t.SerialNumber, err)
 	}
 	if err := m.claim(t.SerialNumber); err != nil {
 		return err
@@ -270,6 +270,17 @@ func (m *Module) logIn(e *epoch) error {
 		m.relogins.Add(1)
 	}
 	m.proof, m.proven = proof, true
+	return nil
+}
+
+// checkPINFlags refuses to try a PIN on a token that would not forgive a mistake.
+func checkPINFlags(flags uint) error {
+	switch {
+	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
+		return fmt.Errorf("the token reports its PIN as locked: %w", ErrPINLatched)
+	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
+		return fmt.Errorf("the token reports one try left for its PIN: %w", ErrPINLatched)
+	}
 	return nil
 }
 
