@@ -44,7 +44,7 @@ func (p *Package) readRoot(document int) error {
 	used := map[string]bool{}
 	for _, d := range p.bodies {
 		if used[d.docRoot] || d.signatures != "" && used[d.signatures] {
-			return fmt.Errorf("%.80q: %w", d.docRoot, ErrSameDocument)
+			return fmt.Errorf("%.80q: %w", d.docRoot, ErrSeveralDocuments)
 		}
 		used[d.docRoot], used[d.signatures] = true, true
 	}

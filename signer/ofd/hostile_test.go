@@ -18,7 +18,7 @@ import (
 // named lists every error that Open and Prepare may return.
 var named = []error{
 	ErrNotZip, ErrZipStructure, ErrEntryData, ErrEntryName, ErrEntryKind, ErrDuplicate, ErrEncrypted, ErrMethod, ErrBomb, ErrTooManyEntries,
-	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSameDocument, ErrIntegrityList,
+	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSeveralDocuments, ErrIntegrityList,
 	ErrEarlierSignature, ErrRequest, ErrStamp, ErrPage, ErrStampOutside, ErrWholeDocument,
 }
 

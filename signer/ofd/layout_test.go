@@ -144,7 +144,7 @@ func TestChosenDocument(t *testing.T) {
 		t.Errorf("no choice is not the first document: %v", err)
 	}
 	twins := fixture(t, file{"OFD.xml", strings.Replace(second, "Doc_1/", "./Doc_0/", 1)})
-	if _, err := Open(twins, Limits{}); !errors.Is(err, ErrSameDocument) {
+	if _, err := Open(twins, Limits{}); !errors.Is(err, ErrSeveralDocuments) {
 		t.Errorf("two DocBody of one document: %v", err)
 	}
 	for _, n := range []int{0, 3} {

@@ -58,8 +58,8 @@ var (
 	ErrPageBox = errors.New("page size is not usable")
 	// ErrTooManyPages: more pages than Limits.Pages.
 	ErrTooManyPages = errors.New("too many pages")
-	// ErrSameDocument: two DocBody share a Document.xml or a list of signatures, so it is open which one is signed.
-	ErrSameDocument = errors.New("two documents are one")
+	// ErrSeveralDocuments: two DocBody share a Document.xml or a list of signatures, so it is open which one is signed.
+	ErrSeveralDocuments = errors.New("package holds several documents that cannot be told apart")
 	// ErrIntegrityList: the package carries a GM/T 0099 integrity list, which any added file would break.
 	ErrIntegrityList = errors.New("package is under an integrity list")
 	// ErrEarlierSignature: a signature already in the package is incomplete, or a file it protects has changed.
