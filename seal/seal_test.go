@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,7 +159,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestMakeRefusesAWrongMakerSignature(t *testing.T) {
+func TestLaw04MadeSealsAreVerifiedTwice(t *testing.T) {
 	maker, other := newPair(t, "maker", 7), newPair(t, "other", 8)
 	info := sampleInfo(newPair(t, "u", 9).cert)
 	if der, err := seal.Make(info, maker.cert, other.key.Sign); !errors.Is(err, gm.ErrSignature) || der != nil {
@@ -198,6 +200,13 @@ func TestSigning(t *testing.T) {
 			if &again[0] != &prefix[0] {
 				t.Error("prefix is not shared")
 			}
+			m := user.key.Public().NewMessage()
+			m.Write(prefix)
+			kept := m.Clone() // what a signer keeps per seal and length of propertyInfo
+			kept.Write(variable)
+			if kept.E() != user.key.Public().E(whole) {
+				t.Error("the kept state gives another e")
+			}
 			checkSignature(t, whole, user, property, hash, at)
 		}
 	}
@@ -229,6 +238,30 @@ func checkSignature(t *testing.T, tbs []byte, user pair, property string, hash [
 			t.Error("signatory not listed")
 		}
 	}
+}
+
+func TestSigningIsSafeForConcurrentUse(t *testing.T) {
+	sealDER, _ := makeSeal(t, sampleInfo(newPair(t, "u", 9).cert))
+	g, err := seal.NewSigning(sealDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for n := range 40 { // more lengths than are remembered
+		wait.Go(func() {
+			property := strings.Repeat("p", n)
+			prefix, variable, err := g.TBS(created, [32]byte{byte(n)}, property)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			whole, err := seal.TBS{SealDER: sealDER, Time: created, DataHash: [32]byte{byte(n)}, PropertyInfo: property}.Marshal()
+			if err != nil || !bytes.Equal(whole, append(prefix, variable...)) {
+				t.Errorf("length %d: %v", n, err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func TestTBSWithExtensions(t *testing.T) {

@@ -231,7 +231,7 @@ func TestCheckOfJPEG(t *testing.T) {
 	}
 }
 
-func TestDerive(t *testing.T) {
+func TestLaw05DerivedPictureIsNotAltered(t *testing.T) {
 	size := impression.Size{WidthMM: 39.6, HeightMM: 40}
 	for name, c := range map[string]struct {
 		format string

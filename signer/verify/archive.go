@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -47,16 +48,32 @@ type entry struct {
 
 func (e *entry) isDir() bool { return strings.HasSuffix(e.name, "/") }
 
-// open returns a reader of the uncompressed bytes. Their number and checksum were verified when the package was opened.
-func (e *entry) open() io.Reader {
+// open returns a reader of the uncompressed bytes of a file that is there, which ends early when the caller gave up. Their number and
+// checksum were verified when the package was opened.
+func (a *archive) open(name string) io.Reader {
+	e := a.files[name]
 	if e.method == methodStored {
-		return bytes.NewReader(e.packed)
+		return &untilDone{a.ctx, bytes.NewReader(e.packed)}
 	}
-	return io.LimitReader(flate.NewReader(bytes.NewReader(e.packed)), e.size)
+	return &untilDone{a.ctx, io.LimitReader(flate.NewReader(bytes.NewReader(e.packed)), e.size)}
+}
+
+// untilDone stops reading when its context ends: a small package may expand to much work.
+type untilDone struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (u *untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, refuse("interrupted", "%v", err)
+	}
+	return u.in.Read(p)
 }
 
 // archive is a package that passed every check.
 type archive struct {
+	ctx     context.Context
 	files   map[string]*entry // by exact name, directories left out
 	names   []string          // of files, in the order of the directory
 	comment bool
@@ -96,12 +113,9 @@ func openArchive(ctx context.Context, b []byte) (*archive, *refusal) {
 	if r := checkSizes(len(b), entries); r != nil {
 		return nil, r
 	}
-	a := &archive{files: make(map[string]*entry, len(entries)), comment: end.comment}
+	a := &archive{ctx: ctx, files: make(map[string]*entry, len(entries)), comment: end.comment}
 	for _, e := range entries {
-		if ctx.Err() != nil {
-			return nil, refuse("interrupted", "%v", ctx.Err())
-		}
-		if r := e.expand(); r != nil {
+		if r := e.expand(ctx); r != nil {
 			return nil, r
 		}
 		if !e.isDir() {
@@ -148,7 +162,7 @@ func readEnd(b []byte, i int) (directory, *refusal) {
 	case d.count == 0xFFFF || d.size == 0xFFFFFFFF || d.offset == 0xFFFFFFFF || i >= 20 && bytes.HasPrefix(b[i-20:], []byte("PK\x06\x07")):
 		return d, refuse("zip-zip64", "ZIP64 records are not read")
 	case le.Uint32(r[4:]) != 0 || // number of this volume and of the directory's
-		 le.Uint16(r[8:]) != le.Uint16(r[10:]):
+		le.Uint16(r[8:]) != le.Uint16(r[10:]):
 		return d, refuse("zip-directory", "a package in several volumes")
 	case d.offset+d.size != int64(i) && bytes.Contains(b[:i], []byte(endRecord)):
 		return d, refuse("zip-two-archives", "the directory does not end at the end record, and there is another end record")
@@ -321,15 +335,18 @@ func checkSizes(input int, entries []*entry) *refusal {
 }
 
 // expand reads the entry to its end: exactly the claimed size, all compressed bytes used, checksum right.
-func (e *entry) expand() *refusal {
+func (e *entry) expand(ctx context.Context) *refusal {
 	crc, sm3 := crc32.NewIEEE(), gm.NewSM3()
 	packed := bytes.NewReader(e.packed)
 	var in io.Reader = packed
 	if e.method == methodDeflate {
 		in = flate.NewReader(packed)
 	}
-	n, err := io.Copy(io.MultiWriter(crc, sm3), io.LimitReader(in, e.size+1))
+	n, err := io.Copy(io.MultiWriter(crc, sm3), io.LimitReader(&untilDone{ctx, in}, e.size+1))
+	var stopped *refusal
 	switch {
+	case errors.As(err, &stopped):
+		return stopped
 	case err != nil:
 		return refuse("zip-damaged", "entry %q: %v", e.name, err)
 	case n != e.size || packed.Len() != 0:

@@ -119,7 +119,7 @@ func (p *pack) leadsTo(name string) []string {
 			values[value] = true
 		}
 	}}
-	if r := walkXML(name, p.files[name].open(), collect); r != nil {
+	if r := walkXML(name, p.open(name), collect); r != nil {
 		return nil
 	}
 	var out []string

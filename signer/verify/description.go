@@ -183,7 +183,7 @@ func (v *verifier) judgeListed(p *pack, b *body, s *listed, d *description, apar
 	if s.kind == "Sign" {
 		out.judgeSign(value)
 	} else {
-		v.judgeSES(&out, value, d.raw)
+		v.judgeSES(&out, value, d.raw, d.file)
 	}
 	out.Checks = append(out.Checks, d.checkReferences(p), v.checkCoverage(p, b, s, d, apart))
 	if s.kind == "Seal" {

@@ -45,7 +45,7 @@ func (p *pack) tree(name, root string) (*node, *refusal) {
 	if f.size > maxStructure {
 		return nil, refuse("ofd-too-large", "%s has %d bytes, limit %d", name, f.size, maxStructure)
 	}
-	return readTree(name, f.open(), root)
+	return readTree(name, p.open(name), root)
 }
 
 // content returns the bytes of a small file.
@@ -57,9 +57,9 @@ func (p *pack) content(name string, limit int64) ([]byte, *refusal) {
 	if f.size > limit {
 		return nil, refuse("ofd-too-large", "%s has %d bytes, limit %d", name, f.size, limit)
 	}
-	b, err := io.ReadAll(f.open())
+	b, err := io.ReadAll(p.open(name))
 	if err != nil {
-		return nil, refuse("zip-damaged", "%s: %v", name, err)
+		return nil, xmlError(name, err)
 	}
 	return b, nil
 }
@@ -153,10 +153,7 @@ func (v *verifier) readDocument(p *pack, b *body) *refusal {
 		b.shows[name] = true
 	}
 	for _, name := range slices.Concat(b.pages, b.templates) {
-		if v.ctx.Err() != nil {
-			return refuse("interrupted", "%v", v.ctx.Err())
-		}
-		if r := walkXML(name, p.files[name].open(), nothing{}); r != nil {
+		if r := walkXML(name, p.open(name), nothing{}); r != nil {
 			return r
 		}
 	}

@@ -55,12 +55,12 @@ func (v *verifier) judgeBareSeal(b []byte) {
 
 func (v *verifier) judgeBareSignature(b []byte) {
 	out := Signature{Type: "seal", Checks: []Check{}}
-	v.judgeSES(&out, b, v.opts.SignatureXML)
+	v.judgeSES(&out, b, v.opts.SignatureXML, "")
 	v.report.Signatures = append(v.report.Signatures, out)
 }
 
-// judgeSES judges an SES_Signature over original (Signature.xml), which may be absent.
-func (v *verifier) judgeSES(out *Signature, value, original []byte) {
+// judgeSES judges an SES_Signature over original (Signature.xml), which may be absent; file is the name of original in its package.
+func (v *verifier) judgeSES(out *Signature, value, original []byte, file string) {
 	sig, err := seal.ParseSignature(value)
 	if err != nil {
 		out.add(CodeStructure, Fail, "", "%v", err)
@@ -74,6 +74,9 @@ func (v *verifier) judgeSES(out *Signature, value, original []byte) {
 	out.structure(sig.Generation, slices.Concat(sig.Notes, sig.Seal.Notes), c.signature)
 	out.signatureValue(sig, c.signature)
 	out.documentDigest(sig, original, c.signature)
+	if file != "" {
+		out.propertyInfo(sig, file)
+	}
 	out.sealSignature(sig.Seal, c.seal)
 	if sig.SignatoryListed() {
 		out.add(CodeSignerInList, Pass, c.signature, "the signer's certificate is in the seal's list")
@@ -135,6 +138,15 @@ func (s *Signature) documentDigest(sig *seal.Signature, original []byte, clause 
 	default:
 		s.add(CodeDocumentDigest, Fail, clause, "SM3 of the original is %x, signed is %x", gm.SM3(original), sig.DataHash)
 	}
+}
+
+// propertyInfo compares the name that was signed with the file. Products write all kinds of things there, so it decides nothing.
+func (s *Signature) propertyInfo(sig *seal.Signature, file string) {
+	if name, r := resolve(rootFile, sig.PropertyInfo); r == nil && name == file {
+		s.add(CodePropertyInfo, Pass, "", "names %s", file)
+		return
+	}
+	s.add(CodePropertyInfo, Note, "", "is %q, not the path of %s", sig.PropertyInfo, file)
 }
 
 func (s *Signature) timestamp(sig *seal.Signature, clause string) {

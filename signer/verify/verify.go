@@ -68,6 +68,7 @@ const (
 	CodeTimestamp         = "timestamp"
 	CodeRevocation        = "revocation"
 	CodeSealStatus        = "seal-status"
+	CodePropertyInfo      = "property-info" // whether propertyInfo names the signed file; a remark, never more
 )
 
 // Check is one check of a signature, or one finding about the whole file.
