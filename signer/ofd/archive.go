@@ -141,20 +141,20 @@ func readCentral(b []byte, pos int, lim Limits) (*entry, int, error) {
 	if err := checkName(e.name, lim.NameBytes); err != nil {
 		return nil, 0, err
 	}
-	if err := checkUnicodePath(e, r[centralLen+nameLen:centralLen+nameLen+extraLen]); err != nil {
+	if err := checkExtra(e, r[centralLen+nameLen:centralLen+nameLen+extraLen]); err != nil {
 		return nil, 0, err
 	}
 	return e, pos + total, e.checkKind()
 }
 
-// checkUnicodePath refuses an Info-ZIP Unicode Path extra field (APPNOTE §4.6.9) that names another file than the header does.
-func checkUnicodePath(e *entry, extra []byte) error {
-	f := extraField(extra, extraUnicodePath)
-	if len(f) < 5 || le.Uint32(f[1:]) != crc32.ChecksumIEEE(e.raw) {
-		return nil // absent, or stale by its own check and so ignored by every reader
+// checkExtra refuses the two extra fields that make an entry something else for some readers: ZIP64 sizes, which a package of this size
+// has no need of, and an Info-ZIP Unicode Path (APPNOTE §4.6.9) that names another file than the header does.
+func checkExtra(e *entry, extra []byte) error {
+	if extraField(extra, extraZIP64) != nil {
+		return fmt.Errorf("entry %.80q: ZIP64 field: %w", e.name, ErrZipStructure)
 	}
-	if string(f[5:]) != e.name {
-		return fmt.Errorf("entry %.80q: Unicode path field says %.80q: %w", e.name, f[5:], ErrZipStructure)
+	if f := extraField(extra, extraUnicodePath); f != nil && (len(f) < 5 || string(f[5:]) != e.name) {
+		return fmt.Errorf("entry %.80q: Unicode path field says %.80q: %w", e.name, f[min(5, len(f)):], ErrZipStructure)
 	}
 	return nil
 }
@@ -261,20 +261,15 @@ func (e *entry) checkLocal(r []byte) error {
 	if !bytes.Equal(r[localLen:localLen+nameLen], e.raw) || (flags^e.flags)&compared != 0 || le.Uint16(r[8:]) != e.method {
 		return bad("local header differs from the directory")
 	}
-	extra := r[localLen+nameLen : head]
-	if err := checkUnicodePath(e, extra); err != nil {
+	if err := checkExtra(e, r[localLen+nameLen:head]); err != nil {
 		return err
 	}
 	e.data = e.from + head
-	crc, csize, usize := le.Uint32(r[14:]), uint64(le.Uint32(r[18:])), uint64(le.Uint32(r[22:]))
-	z := extraField(extra, extraZIP64)
-	if csize == 0xFFFFFFFF && usize == 0xFFFFFFFF && len(z) >= 16 {
-		usize, csize = le.Uint64(z), le.Uint64(z[8:])
-	}
-	late := flags&flagDescriptor != 0 // then the local fields may be left at zero
-	agree := func(local, central uint64) bool { return local == central || late && local == 0 }
+	crc, csize, usize := le.Uint32(r[14:]), le.Uint32(r[18:]), le.Uint32(r[22:])
+	late := flags&flagDescriptor != 0
+	same := crc == e.crc && csize == e.csize && usize == e.usize || late && crc == 0 && csize == 0 && usize == 0
 	tail := r[head+int(e.csize):]
-	if !agree(uint64(crc), uint64(e.crc)) || !agree(csize, uint64(e.csize)) || !agree(usize, uint64(e.usize)) || !late && len(tail) != 0 {
+	if !same || !late && len(tail) != 0 {
 		return bad("local sizes or checksum differ from the directory")
 	}
 	if late && !e.descriptor(tail) {
@@ -283,21 +278,12 @@ func (e *entry) checkLocal(r []byte) error {
 	return nil
 }
 
-// descriptor accepts the four forms of APPNOTE §4.3.9: with or without signature, 32-bit or 64-bit sizes.
+// descriptor accepts the forms of APPNOTE §4.3.9: with or without signature.
 func (e *entry) descriptor(t []byte) bool {
-	if len(t) == 16 || len(t) == 24 {
-		if le.Uint32(t) != descriptorSig {
-			return false
-		}
+	if len(t) == 16 && le.Uint32(t) == descriptorSig {
 		t = t[4:]
 	}
-	switch {
-	case len(t) == 12:
-		return le.Uint32(t) == e.crc && le.Uint32(t[4:]) == e.csize && le.Uint32(t[8:]) == e.usize
-	case len(t) == 20:
-		return le.Uint32(t) == e.crc && le.Uint64(t[4:]) == uint64(e.csize) && le.Uint64(t[12:]) == uint64(e.usize)
-	}
-	return false
+	return len(t) == 12 && le.Uint32(t) == e.crc && le.Uint32(t[4:]) == e.csize && le.Uint32(t[8:]) == e.usize
 }
 
 // digestAll expands every entry once, checks size and CRC-32 and keeps the SM3 digest.

@@ -40,7 +40,8 @@ var (
 	ErrMethod = errors.New("compression method is neither stored nor deflate")
 	// ErrBomb: the expanded size is out of proportion.
 	ErrBomb = errors.New("package expands out of proportion")
-	// ErrTooManyEntries: more entries than Limits.Entries.
+	// ErrTooManyEntries: more entries than Limits.Entries, more signatures than Limits.Signatures, or a description of them all beyond
+	// Limits.PartBytes.
 	ErrTooManyEntries = errors.New("too many entries")
 	// ErrXML: an XML part is not well-formed UTF-8 XML with one root, or leaves a single-valued element ambiguous.
 	ErrXML = errors.New("XML part is not acceptable")
@@ -81,20 +82,21 @@ var (
 	ErrWholeDocument = errors.New("an earlier signature protects the whole document")
 )
 
-// Limits bound what Open accepts. A zero field means the default.
+// Limits bound what Open and Prepare accept. A zero field means the default; the defaults stay inside what signer/verify reads, so that
+// nothing is sealed that the product itself could not judge.
 type Limits struct {
-	Entries    int     // entries of the package; 20,000
+	Entries    int     // entries of the package, those of the new signature included; 20,000
 	Pages      int     // pages of the document, and stamps of a request; 5,000
-	Signatures int     // signatures already present; 1,000
-	FreeBytes  int64   // expanded size that is never a bomb; 64 MiB
-	Ratio      int64   // expanded size over package size, beyond FreeBytes; 100
+	Signatures int     // signatures, the new one included; 256
+	FreeBytes  int64   // expanded size that is never a bomb; 60 MiB
+	Ratio      int64   // expanded size over package size, beyond FreeBytes; 20
 	TotalBytes int64   // expanded size in any case; 1 GiB
 	XMLBytes   int64   // XML that is read, in all; 128 MiB
-	PartBytes  int     // an XML part that is edited (OFD.xml, Signatures.xml); 4 MiB
-	TokenBytes int     // one XML token; 4 MiB
-	Depth      int     // nesting of XML elements; 256
+	PartBytes  int     // an XML part that is edited or written (OFD.xml, Signatures.xml, Signature.xml); 4 MiB
+	TokenBytes int     // one XML token; 1 MiB
+	Depth      int     // nesting of XML elements; 128
 	Attributes int     // attributes of one element; 256
-	NameBytes  int     // length of an entry name; 1,024
+	NameBytes  int     // length of an entry name; 512
 	PageMM     float64 // width or height of a page in millimetres; 20,000
 }
 
@@ -111,16 +113,16 @@ func (l Limits) withDefaults() Limits {
 	}
 	orInt(&l.Entries, 20_000)
 	orInt(&l.Pages, 5_000)
-	orInt(&l.Signatures, 1_000)
-	orInt64(&l.FreeBytes, 64<<20)
-	orInt64(&l.Ratio, 100)
+	orInt(&l.Signatures, 256)
+	orInt64(&l.FreeBytes, 60<<20)
+	orInt64(&l.Ratio, 20)
 	orInt64(&l.TotalBytes, 1<<30)
 	orInt64(&l.XMLBytes, 128<<20)
 	orInt(&l.PartBytes, 4<<20)
-	orInt(&l.TokenBytes, 4<<20)
-	orInt(&l.Depth, 256)
+	orInt(&l.TokenBytes, 1<<20)
+	orInt(&l.Depth, 128)
 	orInt(&l.Attributes, 256)
-	orInt(&l.NameBytes, 1024)
+	orInt(&l.NameBytes, 512)
 	if l.PageMM <= 0 {
 		l.PageMM = 20_000
 	}

@@ -146,8 +146,8 @@ func (p *Package) checkNew(d *Draft) error {
 			return fmt.Errorf("entry %.80q: %w", n.name, ErrEntryName)
 		}
 	}
-	if len(p.arc.entries)+len(d.added)+1 >= 0xFFFF {
-		return ErrTooManyEntries
+	if n := len(p.arc.entries) + len(d.added) + 1; n > min(p.lim.Entries, 0xFFFE) || p.Signatures() >= p.lim.Signatures || len(d.signatureXML) > p.lim.PartBytes {
+		return fmt.Errorf("%d entries, %d signatures before, description of %d bytes: %w", n, p.Signatures(), len(d.signatureXML), ErrTooManyEntries)
 	}
 	return nil
 }

@@ -90,8 +90,11 @@ func parseList(part string, b []byte, lim Limits) (*signList, error) {
 
 func (l *signList) signature(e xml.StartElement, lim Limits) error {
 	id := attr(e, "ID")
-	if id == "" || len(l.parts) == lim.Signatures {
-		return fmt.Errorf("signature without ID, or more than %d: %w", lim.Signatures, ErrXML)
+	if len(l.parts) == lim.Signatures {
+		return fmt.Errorf("more than %d signatures: %w", lim.Signatures, ErrTooManyEntries)
+	}
+	if id == "" {
+		return fmt.Errorf("signature without ID: %w", ErrXML)
 	}
 	if l.ids[id] {
 		return fmt.Errorf("signature ID %.40q: %w", id, ErrDuplicate)
