@@ -35,7 +35,8 @@ func refuse(code, format string, args ...any) *refusal {
 
 // entry is one file of a package.
 type entry struct {
-	name       string
+	name       string // as text, see textName
+	stored     string // the bytes of both headers
 	method     uint16
 	flags      uint16
 	crc        uint32
@@ -202,7 +203,7 @@ func readDirectory(b []byte, d directory) ([]*entry, *refusal) {
 
 // readCentral reads one entry of the directory and the local header it points at.
 func readCentral(b, h []byte, name string, extra []byte, limit int64) (*entry, *refusal) {
-	e := &entry{name: name, flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]),
+	e := &entry{name: textName(name), stored: name, flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]),
 		size: int64(le.Uint32(h[24:])), start: int64(le.Uint32(h[42:]))}
 	packed := int64(le.Uint32(h[20:]))
 	const unix, fileType, symlink, regular, dir = 3, 0o170000, 0o120000, 0o100000, 0o040000
@@ -219,7 +220,7 @@ func readCentral(b, h []byte, name string, extra []byte, limit int64) (*entry, *
 	case le.Uint16(h[34:]) != 0:
 		return nil, refuse("zip-directory", "entry %q lies in another volume", name)
 	}
-	if r := checkExtra(name, extra); r != nil {
+	if r := checkExtra(e.name, extra); r != nil {
 		return nil, r
 	}
 	return e, e.readLocal(b, packed, limit)
@@ -258,7 +259,7 @@ func (e *entry) readLocal(b []byte, packed, limit int64) *refusal {
 	}
 	flags := le.Uint16(h[6:])
 	switch {
-	case string(h[30:30+n]) != e.name:
+	case string(h[30:30+n]) != e.stored:
 		return refuse("zip-two-names", "entry %q is called %q in its local header", e.name, h[30:30+n])
 	case le.Uint16(h[8:]) != e.method || flags&flagsRefused != 0:
 		return refuse("zip-local-header", "entry %q: method or flags differ between its headers", e.name)

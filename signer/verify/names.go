@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
 const maxName = 512 // bytes of an entry's name
@@ -33,6 +35,19 @@ func checkNames(entries []*entry) *refusal {
 		}
 	}
 	return nil
+}
+
+// textName reads a stored name that is not UTF-8 as GB 18030, of which GBK is a part: FileRef and every other location is text, and
+// Chinese producers store names so. What is neither stays as it is and can be named by no location.
+func textName(stored string) string {
+	if utf8.ValidString(stored) {
+		return stored
+	}
+	text, err := simplifiedchinese.GB18030.NewDecoder().String(stored)
+	if err != nil || strings.ContainsRune(text, utf8.RuneError) {
+		return stored
+	}
+	return text
 }
 
 // fold maps names that a case-insensitive reader takes for one to the same key. Names in another encoding than UTF-8 fold their
