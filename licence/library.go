@@ -125,7 +125,7 @@ func (l *Library) repeated(ctx context.Context, ev Event, env envelope.Envelope)
 
 func (c *Change) fill(env envelope.Envelope, at store.Version, actor audit.Actor) error {
 	n, ev := c.Licence, c.Event
-	body, err := audit.Event{Kind: "licence-event", Actor: actor, Subject: n.USCC,
+	body, err := audit.Event{Kind: audit.KindLicenceEvent, Actor: actor, Subject: n.USCC,
 		Detail: record{ev.ID, ev.Kind, n.Version, n.Status, digest(env), env.Signature}}.Body()
 	if err != nil {
 		return fmt.Errorf("recording licence event %s: %w", ev.ID, err)

@@ -108,7 +108,7 @@ func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, or
 	}
 	d.putRaw(pictures, i.ID, sealed, 0)
 	err = errors.Join(d.put(impressions, i.ID, i, 0),
-		d.record(audit.Event{Kind: "impression-filed", Actor: actor, Subject: i.ID,
+		d.record(audit.Event{Kind: audit.KindImpression, Actor: actor, Subject: i.ID,
 			Detail: filedRecord{i.Filing, i.Type, i.USCC, order, i.SM3, i.PayloadSM3, i.Signature}}))
 	return i, d, err
 }
@@ -147,6 +147,9 @@ func (r *Register) bind(ctx context.Context, d *Draft, i Impression) error {
 		at, found, err := r.lookup(ctx, k.c, k.key, &b)
 		if err != nil {
 			return err
+		}
+		if found && b.Payload == i.PayloadSM3 { // the very same filing came while this one was looked at
+			return fmt.Errorf("filing %s: %w", i.Filing, store.ErrConflict)
 		}
 		if found && !k.same(b) {
 			return fmt.Errorf("filing %s: %w", i.Filing, k.err)
@@ -246,7 +249,7 @@ func (r *Register) OpenAll(ctx context.Context, ids []string, p Purpose, actor a
 		if p.second != (audit.Actor{}) {
 			detail.Second = &p.second
 		}
-		if err := d.record(audit.Event{Kind: "impression-read", Actor: actor, Subject: id, Detail: detail}); err != nil {
+		if err := d.record(audit.Event{Kind: audit.KindImpressionRead, Actor: actor, Subject: id, Detail: detail}); err != nil {
 			return nil, err
 		}
 	}

@@ -194,7 +194,7 @@ func (o Order) Move(to OrderState, at store.Version, c Change) (Order, Draft, er
 		o.Exception = nil
 	}
 	err := errors.Join(d.put(orders, o.ID, o, at),
-		d.record(audit.Event{Kind: "order", Actor: c.Actor, Subject: o.ID,
+		d.record(audit.Event{Kind: audit.KindOrder, Actor: c.Actor, Subject: o.ID,
 			Detail: orderRecord{from, to, c.Reason, c.Evidence}, Result: o}))
 	if err == nil && from != to && from != Ordered {
 		err = d.notify(Notice{Kind: "order-state", At: o.Updated, USCC: o.USCC, Order: o.ID, State: string(to), Reason: string(c.Reason)})

@@ -142,9 +142,9 @@ func (s Seal) move(was Seal, to State, at store.Version, c Change) (Seal, Draft,
 	s.State = to
 	err := errors.Join(
 		d.put(seals, s.ESID, s, at),
-		d.record(audit.Event{Kind: "seal-state", Actor: c.Actor, Subject: s.ESID,
+		d.record(audit.Event{Kind: audit.KindSealState, Actor: c.Actor, Subject: s.ESID,
 			Detail: stateRecord{was.State, to, c.Reason, c.Evidence}, Result: s}),
-		d.notify(Notice{Kind: "seal-state", At: c.Time.UTC(), USCC: s.USCC, Name: s.Enterprise, ESID: s.ESID, Type: s.Type,
+		d.notify(Notice{Kind: audit.KindSealState, At: c.Time.UTC(), USCC: s.USCC, Name: s.Enterprise, ESID: s.ESID, Type: s.Type,
 			State: string(to), Reason: string(c.Reason)}),
 	)
 	return s, d, err
@@ -219,5 +219,5 @@ func AnswerFiling(esid string, at store.Version, f Filed, actor audit.Actor) (Dr
 		return d, fmt.Errorf("filing of seal %s as %.32q: %w", esid, f.State, ErrTransition)
 	}
 	return d, errors.Join(d.put(filings, esid, f, at),
-		d.record(audit.Event{Kind: "seal-state", Actor: actor, Subject: esid, Detail: f}))
+		d.record(audit.Event{Kind: audit.KindSealState, Actor: actor, Subject: esid, Detail: f}))
 }
