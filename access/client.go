@@ -22,6 +22,8 @@ type Client struct {
 	Person string    `json:"person,omitempty"` // operators alone: who holds the key, opaque and unique to the person, 1..64 characters
 	State  string    `json:"state"`            // ClientActive or ClientDisabled
 	Since  time.Time `json:"since"`            // when the state began
+	// Certificate is the PEM chain issued at registration, so that a repeated call gets the same one.
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // States of a client.
@@ -71,8 +73,7 @@ func (a *Access) Client(ctx context.Context, spki []byte) (Client, store.Version
 
 // active reads a client that may act.
 func (a *Access) active(ctx context.Context, id string) (Client, store.Version, error) {
-	var c Client
-	v, err := a.read(ctx, Clients, id, &c)
+	c, v, err := read[Client](ctx, a, Clients, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Client{}, 0, fmt.Errorf("reading client: %w", err)
 	}
@@ -82,12 +83,24 @@ func (a *Access) active(ctx context.Context, id string) (Client, store.Version, 
 	return c, v, nil
 }
 
+// ClientByID returns a client's record to those who may read the list; ErrUnknown when there is none.
+func (a *Access) ClientByID(ctx context.Context, actor Actor, id string) (Client, error) {
+	if err := a.Allow(actor, ClientRead, Resource{}); err != nil {
+		return Client{}, err
+	}
+	c, _, err := read[Client](ctx, a, Clients, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return c, fmt.Errorf("client %.12s: %w", id, ErrUnknown)
+	}
+	return c, err
+}
+
 // ClientsPage lists clients by identifier; the cursor of the last page is empty.
 func (a *Access) ClientsPage(ctx context.Context, actor Actor, cursor string, limit int) ([]Client, string, error) {
 	if err := a.Allow(actor, ClientRead, Resource{}); err != nil {
 		return nil, "", err
 	}
-	return page[Client](ctx, a.st, Clients, "", "", cursor, limit)
+	return page[Client](ctx, a, Clients, "", "", cursor, limit)
 }
 
 // Register adds a client. ErrNotEntitled, ErrClientForm, ErrClientExists, ErrTwoRoles, or an error of the store.
@@ -128,15 +141,14 @@ func (a *Access) hold(ctx context.Context, ch *Change, c Client) error {
 	if c.Person == "" {
 		return nil
 	}
-	var p person
-	v, err := a.read(ctx, persons, c.Person, &p)
+	p, v, err := read[person](ctx, a, persons, c.Person)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	if len(p.Clients) > 0 && p.Role != c.Role {
 		return fmt.Errorf("registering an operator as %s: %w", c.Role, ErrTwoRoles)
 	}
-	p.Role, p.Clients = c.Role, append(p.Clients, c.ID)
+	p.Role, p.Clients = c.Role, append(slices.Clone(p.Clients), c.ID)
 	slices.Sort(p.Clients)
 	return ch.write(persons, c.Person, v, p)
 }
@@ -193,8 +205,7 @@ func (a *Access) Disable(ctx context.Context, req *store.Request, actor Actor, i
 	if r, done, err := a.again(ctx, req); done || err != nil {
 		return r, err
 	}
-	var c Client
-	v, err := a.read(ctx, Clients, id, &c)
+	c, v, err := read[Client](ctx, a, Clients, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Receipt{}, fmt.Errorf("client %.12s: %w", id, ErrUnknown)
 	} else if err != nil || c.State == ClientDisabled {
@@ -219,12 +230,11 @@ func (a *Access) letGo(ctx context.Context, ch *Change, c Client) error {
 	if c.Person == "" {
 		return nil
 	}
-	var p person
-	v, err := a.read(ctx, persons, c.Person, &p)
+	p, v, err := read[person](ctx, a, persons, c.Person)
 	if err != nil {
 		return fmt.Errorf("reading the roles of the client's person: %w", err)
 	}
-	p.Clients = slices.DeleteFunc(p.Clients, func(id string) bool { return id == c.ID })
+	p.Clients = slices.DeleteFunc(slices.Clone(p.Clients), func(id string) bool { return id == c.ID })
 	return ch.write(persons, c.Person, v, p)
 }
 

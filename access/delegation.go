@@ -129,13 +129,12 @@ func (a *Access) DelegationsPage(ctx context.Context, actor Actor, client, curso
 	if err := a.Allow(actor, DelegationRead, Resource{Client: client}); err != nil {
 		return nil, "", err
 	}
-	return listOf[Registered](ctx, a.st, Delegations, client, cursor, limit)
+	return listOf[Registered](ctx, a, Delegations, client, cursor, limit)
 }
 
 // delegation reads one, or errNoDelegation.
 func (a *Access) delegation(ctx context.Context, id string) (Registered, store.Version, error) {
-	var d Registered
-	v, err := a.read(ctx, Delegations, id, &d)
+	d, v, err := read[Registered](ctx, a, Delegations, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return d, 0, errNoDelegation
 	}

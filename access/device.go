@@ -48,8 +48,7 @@ func DeviceKeyID(point []byte) string {
 
 // Device returns the device that an enterprise has bound, or ErrNoDevice.
 func (a *Access) Device(ctx context.Context, uscc string) (Device, store.Version, error) {
-	var d Device
-	v, err := a.read(ctx, Devices, uscc, &d)
+	d, v, err := read[Device](ctx, a, Devices, uscc)
 	if errors.Is(err, store.ErrNotFound) {
 		return d, 0, ErrNoDevice
 	}

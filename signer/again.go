@@ -16,7 +16,11 @@ func (s *Signer) answered(ctx context.Context, actor access.Actor, r Request) (R
 	receipt, err := s.cfg.Store.Lookup(ctx, store.Request{Client: actor.Client, ID: r.ID, Digest: r.BodyDigest})
 	if errors.Is(err, store.ErrNotFound) {
 		return Released{}, false, nil
-	} else if err != nil {
+	}
+	if refused := s.cfg.Access.Acting(ctx, actor, access.SignatureMake); refused != nil {
+		return Released{}, false, refused // a client that was disabled since hears nothing of its former requests
+	}
+	if err != nil {
 		return Released{}, false, fmt.Errorf("request %q: %w", r.ID, err)
 	}
 	receipt.Duplicate = true

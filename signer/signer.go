@@ -130,9 +130,6 @@ func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use,
 	if err := r.check(); err != nil {
 		return nil, Released{}, err
 	}
-	if err := s.cfg.Access.Acting(ctx, actor, access.SignatureMake); err != nil {
-		return nil, Released{}, err
-	}
 	if rel, done, err := s.answered(ctx, actor, r); done || err != nil {
 		return nil, rel, err
 	}
