@@ -105,7 +105,7 @@ func Open(cfg Config) (*Bolt, error) {
 		return nil, err
 	}
 	b := &Bolt{cfg: cfg, db: db, log: cfg.Log, queue: make(chan *item, cfg.QueueLen), finished: make(chan struct{}), changed: make(chan struct{})}
-	if err := b.load(); err != nil {
+	if err := guarded(b.load); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("opening store %s: %w", cfg.Path, err)
 	}
