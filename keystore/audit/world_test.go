@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func (w *world) body(subject string) []byte {
 func (w *world) add(n int) {
 	w.t.Helper()
 	for range n {
-		_, err := w.st.Commit(w.t.Context(), store.Mutation{Audit: [][]byte{w.body("order")}})
+		_, err := w.st.Commit(w.t.Context(), store.Mutation{Audit: [][]byte{w.body(fmt.Sprint("order ", w.st.State().Size))}})
 		w.must(err)
 	}
 }
