@@ -81,10 +81,11 @@ func (k *Key) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	return k.SignMessage(ctx, m)
 }
 
-// SignMessage signs a message that Begin started. A signature that does not verify is ErrSignatureWrong and is not returned.
+// SignMessage signs a message that Begin started, for this key and no other (ErrKeyUse). A signature that does not verify is
+// ErrSignatureWrong and is not returned.
 func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
-	if k.sm2 == nil {
-		return nil, fmt.Errorf("key %s is %s: %w", k.id, k.algorithm, ErrKeyUse)
+	if k.sm2 == nil || !m.Under(k.sm2) {
+		return nil, fmt.Errorf("key %s is %s, or the message was begun for another: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	e := m.E()
 	raw, err := k.tok.Sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e})

@@ -141,15 +141,20 @@ type Intent struct {
 	Ref       string        `json:"ref"`
 	Since     time.Time     `json:"since"`
 	Actor     audit.Actor   `json:"actor"` // who asked for it
+	// Abandoned is set, durably, before a start destroys the object: from then on no commit can turn the intent into a key.
+	Abandoned *time.Time `json:"abandoned,omitempty"`
 	version   store.Version
 }
 
 // Intend writes the intents of wants in one commit, before any key exists (law 12). ref names what they are for, an order or a ceremony.
 func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.Actor, ref string, wants ...Want) ([]Intent, error) {
+	if len(wants) == 0 {
+		return nil, fmt.Errorf("no key is wanted for %s: %w", ref, ErrKeyUse)
+	}
 	m := store.Mutation{Request: req}
 	var ins []Intent
 	for _, w := range wants {
-		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: time.Now().UTC().Truncate(time.Second), Actor: actor, version: 1}
+		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: now(), Actor: actor, version: 1}
 		value, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encoding key intent: %w", err)
@@ -158,7 +163,7 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 		m.Put = append(m.Put, store.Put{Collection: intents, Key: in.ID[:], Value: value})
 		ins = append(ins, in)
 	}
-	body, err := audit.Event{Kind: "key-intent", Actor: actor, Subject: ref, Detail: ins}.Body()
+	body, err := audit.Event{Kind: audit.KindKeyIntent, Actor: actor, Subject: ref, Detail: ins}.Body()
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +173,8 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 	}
 	return ins, nil
 }
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 func newID() ID {
 	var id ID
@@ -182,11 +189,21 @@ type Draft struct {
 	Audit  [][]byte
 }
 
+const birthWait = time.Minute
+
 // Generate has the token make the key of an intent. The key can sign at once (a proof of possession, its own certificate), but exists for
-// later only when the draft is committed.
+// later only when the draft is committed. A generation that has begun is seen through though the caller leaves, and one that fails is
+// cleaned up after: an object left behind would hold its label until the next start.
 func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error) {
-	birth, err := k.tok.Generate(ctx, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
+	through, cancel := context.WithTimeout(context.WithoutCancel(ctx), birthWait)
+	defer cancel()
+	birth, err := k.tok.Generate(through, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
 	if err != nil {
+		if !errors.Is(err, hsm.ErrExists) {
+			if derr := k.tok.Destroy(through, in.ID); derr != nil && !errors.Is(derr, hsm.ErrNotFound) {
+				err = fmt.Errorf("%w (and destroying what may be left: %w)", err, derr)
+			}
+		}
 		return nil, Draft{}, fmt.Errorf("generating %s key %s: %w", in.Purpose, in.ID, err)
 	}
 	r := record{ID: in.ID, Purpose: in.Purpose, Label: in.Label, Algorithm: in.Algorithm, Ref: in.Ref, Birth: birth}
@@ -198,7 +215,7 @@ func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error)
 	if err != nil {
 		return nil, Draft{}, fmt.Errorf("encoding key record: %w", err)
 	}
-	body, err := audit.Event{Kind: "key-birth", Actor: in.Actor, Subject: in.ID.String(), Detail: r}.Body()
+	body, err := audit.Event{Kind: audit.KindKeyBirth, Actor: in.Actor, Subject: in.ID.String(), Detail: r}.Body()
 	if err != nil {
 		return nil, Draft{}, err
 	}
@@ -282,22 +299,63 @@ func (k *Keystore) Birth(ctx context.Context, id ID) (hsm.Birth, error) {
 
 // ByPurpose returns the one living key of an appliance purpose; ErrKeyNotFound when there is none or more than one.
 func (k *Keystore) ByPurpose(ctx context.Context, p Purpose) (*Key, error) {
-	page, err := k.st.List(ctx, records, "purpose", []byte(p), "", 10)
-	if err != nil {
-		return nil, fmt.Errorf("looking for the %s key: %w", p, err)
-	}
 	var found []ID
-	for _, it := range page.Items {
-		var r record
-		if err := json.Unmarshal(it.Value, &r); err != nil {
-			return nil, fmt.Errorf("reading the %s key: %w: %w", p, store.ErrCorrupt, err)
-		}
+	err := k.each(ctx, "purpose", []byte(p), func(r record) bool {
 		if r.Purpose == p && r.Destroyed == nil {
 			found = append(found, r.ID)
 		}
+		return len(found) < 2
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the %s key: %w", p, err)
 	}
 	if len(found) != 1 {
 		return nil, fmt.Errorf("%d keys of purpose %s: %w", len(found), p, ErrKeyNotFound)
 	}
 	return k.Key(ctx, found[0])
+}
+
+// OfRef returns the living keys that were born for an order or a ceremony.
+func (k *Keystore) OfRef(ctx context.Context, ref string) ([]*Key, error) {
+	var ids []ID
+	err := k.each(ctx, "ref", []byte(ref), func(r record) bool {
+		if r.Ref == ref && r.Destroyed == nil {
+			ids = append(ids, r.ID)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the keys of %s: %w", ref, err)
+	}
+	keys := make([]*Key, 0, len(ids))
+	for _, id := range ids {
+		key, err := k.Key(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// each walks key records until f returns false.
+func (k *Keystore) each(ctx context.Context, index string, prefix []byte, f func(record) bool) error {
+	for cursor := ""; ; {
+		page, err := k.st.List(ctx, records, index, prefix, cursor, 500)
+		if err != nil {
+			return fmt.Errorf("reading keys: %w", err)
+		}
+		for _, it := range page.Items {
+			var r record
+			if err := json.Unmarshal(it.Value, &r); err != nil {
+				return fmt.Errorf("reading keys: %w: %w", store.ErrCorrupt, err)
+			}
+			if !f(r) {
+				return nil
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			return nil
+		}
+	}
 }

@@ -100,13 +100,21 @@ func (p *PublicKey) Equal(q *PublicKey) bool { return p.key.Equal(q.key) }
 
 // Message collects the bytes of a message to be signed under one key, with Z already absorbed. Its state may be copied, so a long
 // common prefix (the seal inside TBS_Sign) is hashed once. Not safe for concurrent use; Clone of a finished prefix is.
-type Message struct{ h hash.Hash }
+type Message struct {
+	h   hash.Hash
+	key *PublicKey
+}
 
 // NewMessage starts a message for p.
 func (p *PublicKey) NewMessage() *Message {
 	h := sm3.New()
 	h.Write(p.z[:])
-	return &Message{h}
+	return &Message{h, p}
+}
+
+// Under reports whether the message was begun for p, that is, whether its e is p's to sign.
+func (m *Message) Under(p *PublicKey) bool {
+	return m != nil && m.key != nil && p != nil && (m.key == p || m.key.Equal(p))
 }
 
 // Write adds message bytes; it never fails.
@@ -122,7 +130,7 @@ func (m *Message) Clone() *Message {
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
 		panic("sm3 state: " + err.Error())
 	}
-	return &Message{h}
+	return &Message{h, m.key}
 }
 
 // E returns e of the bytes written so far; more may be written afterwards.
