@@ -1,0 +1,165 @@
+package client
+
+import (
+	"context"
+	"net/url"
+	"time"
+)
+
+// Envelope is a message signed by an outside system: a licence event, a filing of an impression, an identity assertion.
+type Envelope struct {
+	Kind      string `json:"kind"`
+	Payload   []byte `json:"payload"`   // the exact JSON bytes that are signed
+	Signature []byte `json:"signature"` // DER SEQUENCE{r,s}
+}
+
+// Licence is one version of a business licence (营业执照).
+type Licence struct {
+	USCC        string    `json:"uscc"`
+	Name        string    `json:"name"`
+	EntityType  string    `json:"entity_type"`
+	LegalRep    string    `json:"legal_rep"`
+	Capital     string    `json:"capital,omitempty"`
+	Currency    string    `json:"currency,omitempty"`
+	Established string    `json:"established,omitempty"` // dates are YYYY-MM-DD
+	TermFrom    string    `json:"term_from,omitempty"`
+	TermTo      string    `json:"term_to,omitempty"`
+	Scope       string    `json:"scope,omitempty"`
+	Address     string    `json:"address,omitempty"`
+	Division    string    `json:"division,omitempty"`
+	Authority   string    `json:"authority,omitempty"`
+	Approved    string    `json:"approved,omitempty"`
+	LicenceID   string    `json:"licence_id,omitempty"`
+	FileSM3     string    `json:"file_sm3,omitempty"`
+	Status      string    `json:"status"`
+	Version     int       `json:"version"`
+	ValidFrom   time.Time `json:"valid_from"`
+	ValidTo     time.Time `json:"valid_to,omitzero"`
+	Event       string    `json:"event"`
+	Kind        string    `json:"kind"`
+	ReceivedAt  time.Time `json:"received_at"`
+	Warnings    []string  `json:"warnings,omitempty"`
+}
+
+// LicenceTaken is the answer to a licence event.
+type LicenceTaken struct {
+	Licence Licence `json:"licence"`
+	Order   string  `json:"order,omitempty"` // opened by the event
+}
+
+// PutLicenceEvent sends a signed licence event; registration systems do.
+func (c *Client) PutLicenceEvent(ctx context.Context, key string, e Envelope) (LicenceTaken, error) {
+	return post[LicenceTaken](ctx, c, "/v1/licences", key, e)
+}
+
+// Licence returns a licence now, or as of a time when asOf is not zero.
+func (c *Client) Licence(ctx context.Context, uscc string, asOf time.Time) (Licence, error) {
+	return get[Licence](ctx, c, at("/v1/licences", uscc), asOfQuery(asOf))
+}
+
+func asOfQuery(t time.Time) url.Values {
+	if t.IsZero() {
+		return nil
+	}
+	return url.Values{"as_of": {t.UTC().Format(time.RFC3339)}}
+}
+
+// LicenceVersions returns every version of a licence, oldest first.
+func (c *Client) LicenceVersions(ctx context.Context, uscc string) (Page[Licence], error) {
+	return get[Page[Licence]](ctx, c, at("/v1/licences", uscc, "/versions"), nil)
+}
+
+// Impression is what is known of a filed impression (印模); the picture never leaves the appliance.
+type Impression struct {
+	ID         string    `json:"id"`
+	Filing     string    `json:"filing"`
+	SealCode   string    `json:"seal_code,omitempty"`
+	Type       string    `json:"type"` // 01..05
+	USCC       string    `json:"uscc"`
+	Name       string    `json:"name"`
+	Format     string    `json:"format"`
+	WidthMM    float64   `json:"width_mm"`
+	HeightMM   float64   `json:"height_mm"`
+	Size       int       `json:"size"`
+	SM3        string    `json:"sm3"`
+	SHA256     string    `json:"sha256"`
+	Derivation string    `json:"derivation"`
+	Order      string    `json:"order"`
+	Engraver   string    `json:"engraver,omitempty"`
+	FiledAt    time.Time `json:"filed_at"`
+	ReceivedAt time.Time `json:"received_at"`
+	Warnings   []string  `json:"warnings,omitempty"`
+}
+
+// ImpressionTaken is the answer to a filing.
+type ImpressionTaken struct {
+	Impression Impression `json:"impression"`
+}
+
+// PutImpression sends a signed filing of an impression; public security's seal management does.
+func (c *Client) PutImpression(ctx context.Context, key string, e Envelope) (ImpressionTaken, error) {
+	return post[ImpressionTaken](ctx, c, "/v1/impressions", key, e)
+}
+
+// Impression returns what is known of an impression.
+func (c *Client) Impression(ctx context.Context, id string) (Impression, error) {
+	return get[Impression](ctx, c, at("/v1/impressions", id), nil)
+}
+
+// Order is one application for a set of seals.
+type Order struct {
+	ID             string         `json:"id"`
+	USCC           string         `json:"uscc"`
+	Event          string         `json:"event"`
+	LicenceVersion int            `json:"licence_version"`
+	Release        string         `json:"release"`
+	State          string         `json:"state"`
+	Requests       []OrderRequest `json:"requests"`
+	Exception      *Exception     `json:"exception,omitempty"`
+	Created        time.Time      `json:"created"`
+	Updated        time.Time      `json:"updated"`
+}
+
+// OrderRequest is one seal of an order.
+type OrderRequest struct {
+	Type       string `json:"type"`
+	State      string `json:"state"`
+	Impression string `json:"impression,omitempty"`
+	ESID       string `json:"esid,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+}
+
+// Exception is why an order waits for a human.
+type Exception struct {
+	Code   string    `json:"code"`
+	Detail string    `json:"detail"`
+	Type   string    `json:"type,omitempty"`
+	Filing string    `json:"filing,omitempty"`
+	SM3    string    `json:"sm3,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Orders lists the orders of an enterprise or, when uscc is empty, those in a state.
+func (c *Client) Orders(ctx context.Context, uscc, state string) (Page[Order], error) {
+	return get[Page[Order]](ctx, c, "/v1/orders", paging("", 0, "uscc", uscc, "state", state))
+}
+
+// Order returns one order.
+func (c *Client) Order(ctx context.Context, id string) (Order, error) {
+	return get[Order](ctx, c, at("/v1/orders", id), nil)
+}
+
+// Collected is the answer to a collection (领取).
+type Collected struct {
+	USCC   string   `json:"uscc"`
+	Order  string   `json:"order,omitempty"`
+	Seals  []string `json:"seals,omitempty"` // esIDs that became active
+	Device string   `json:"device"`          // key identifier of the bound device
+	Person string   `json:"person"`
+	Role   string   `json:"role"`
+}
+
+// Collect binds the owner's device and activates the seals of an order; e is the licence system's signed identity assertion.
+func (c *Client) Collect(ctx context.Context, key, order string, e Envelope) (Collected, error) {
+	return post[Collected](ctx, c, at("/v1/orders", order, "/collect"), key, e)
+}

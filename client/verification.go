@@ -1,0 +1,51 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// Report is the verdict on one file.
+type Report struct {
+	File       string            `json:"file"`
+	Kind       string            `json:"kind"`    // ofd, pdf, cms, seal, ses-signature
+	Verdict    string            `json:"verdict"` // valid, invalid, indeterminate
+	Signatures []SignatureReport `json:"signatures"`
+	Findings   []Check           `json:"findings"` // about the whole file
+}
+
+// SignatureReport is the report on one signature or seal.
+type SignatureReport struct {
+	ID         string  `json:"id"`
+	Type       string  `json:"type"`       // seal, sign, licence
+	Generation string  `json:"generation"` // v1, v4, v5, cms, pdf
+	ESID       string  `json:"esid"`
+	SealName   string  `json:"seal_name"`
+	Signer     string  `json:"signer"`
+	SignedAt   string  `json:"signed_at"`
+	Checks     []Check `json:"checks"`
+}
+
+// Check is one check with a stable code.
+type Check struct {
+	Code   string `json:"code"`
+	Result string `json:"result"` // pass, fail, note, not-checked, indeterminate
+	Detail string `json:"detail"`
+	Clause string `json:"clause"`
+}
+
+// Verify asks the appliance to judge a file; no certificate is needed. name is for the report alone.
+func (c *Client) Verify(ctx context.Context, name string, file []byte) (Report, error) {
+	var r Report
+	a, err := c.Do(ctx, Call{Method: http.MethodPost, Path: "/v1/verifications", Query: url.Values{"name": {name}}, ContentType: "application/octet-stream", Body: file})
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(a.Body, &r); err != nil {
+		return r, fmt.Errorf("decoding the report: %w", err)
+	}
+	return r, nil
+}
