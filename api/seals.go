@@ -1,0 +1,114 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sealkeeper/access"
+	"sealkeeper/issuance"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/register"
+)
+
+func (s *Server) seals() {
+	route(s, "GET", "/v1/enterprises/{uscc}/seals", "list-seals", "seals", "Seals of an enterprise", s.listSeals)
+	route(s, "GET", "/v1/seals/{esid}", "get-seal", "seals", "A seal with the evidence of its key", s.getSeal)
+	route(s, "POST", "/v1/seals/{esid}/suspend", "suspend-seal", "seals", "Suspend a seal at once", s.change(access.SealSuspend, "suspend", (*issuance.Issuance).Suspend))
+	route(s, "POST", "/v1/seals/{esid}/resume", "resume-seal", "seals", "Lift a suspension", s.change(access.SealResume, "resume", (*issuance.Issuance).Resume))
+	route(s, "POST", "/v1/seals/{esid}/cancel", "cancel-seal", "seals", "Cancel a seal for good", s.change(access.SealCancel, "cancel", (*issuance.Issuance).Cancel))
+	for _, f := range []struct {
+		part, kind string
+		read       func(context.Context, string) ([]byte, error)
+	}{{"esl", "application/octet-stream", s.use.Register.ESL}, {"certificate", "application/pkix-cert", s.use.Register.Certificate}} {
+		s.sealFile(f.part, f.kind, f.read)
+	}
+}
+
+type sealsInput struct {
+	Caller
+	USCC string `path:"uscc" maxLength:"18"`
+}
+
+// listSeals gives operators and the licence system every seal, a department those it holds a grant on.
+func (s *Server) listSeals(ctx context.Context, in *sealsInput) (page[register.Seal], error) {
+	all, err := s.use.Register.SealsOf(ctx, in.USCC)
+	if err != nil {
+		return page[register.Seal]{}, err
+	}
+	var seen []register.Seal
+	for _, x := range all {
+		if s.use.Access.MaySeeSeal(ctx, in.actor, x.ESID) == nil {
+			seen = append(seen, x)
+		}
+	}
+	if len(seen) == 0 {
+		return page[register.Seal]{}, access.ErrNotEntitled // no seal, or none to be seen: the same answer
+	}
+	return paged(seen, ""), nil
+}
+
+type sealInput struct {
+	Caller
+	ESID string `path:"esid" maxLength:"64"`
+}
+
+type sealAnswer struct {
+	Seal register.Seal  `json:"seal"`
+	Key  keystore.Birth `json:"key" doc:"the key's attributes as read back at birth, with their evidence"`
+}
+
+func (s *Server) getSeal(ctx context.Context, in *sealInput) (sealAnswer, error) {
+	if err := s.use.Access.MaySeeSeal(ctx, in.actor, in.ESID); err != nil {
+		return sealAnswer{}, err
+	}
+	seal, _, err := s.use.Register.Seal(ctx, in.ESID)
+	if err != nil {
+		return sealAnswer{}, err
+	}
+	birth, err := s.use.Keys.Birth(ctx, seal.Key)
+	return sealAnswer{seal, birth}, err
+}
+
+type file struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// sealFile serves bytes that are as public as every signature that embeds them, to those who may see the seal.
+func (s *Server) sealFile(part, kind string, read func(context.Context, string) ([]byte, error)) {
+	op := huma.Operation{Method: "GET", Path: "/v1/seals/{esid}/" + part, OperationID: "get-seal-" + part, Tags: []string{"seals"}, Errors: errorStatuses,
+		Summary: "The seal's " + part + ", DER", Security: []map[string][]string{{"mtls": {}}},
+		Responses: map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK), Content: map[string]*huma.MediaType{kind: {}}}}}
+	huma.Register(s.routes, op, func(ctx context.Context, in *sealInput) (*file, error) {
+		if err := s.use.Access.MaySeeSeal(ctx, in.actor, in.ESID); err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		b, err := read(ctx, in.ESID)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return &file{kind, b}, nil
+	})
+}
+
+type changeInput struct {
+	Keyed
+	ESID string `path:"esid" maxLength:"64"`
+	Body struct {
+		Reason   register.Reason `json:"reason" minLength:"1" maxLength:"64" doc:"from the closed list"`
+		Evidence string          `json:"evidence,omitempty" maxLength:"1024" doc:"reference of the decision"`
+	}
+}
+
+type changeFunc func(*issuance.Issuance, context.Context, *keystore.Request, access.Actor, string, register.Reason, string) (register.Seal, error)
+
+func (s *Server) change(a access.Action, verb string, do changeFunc) func(context.Context, *changeInput) (register.Seal, error) {
+	return func(ctx context.Context, in *changeInput) (register.Seal, error) {
+		if err := s.allow(in.Caller, a); err != nil {
+			return register.Seal{}, err
+		}
+		return do(s.use.Issuance, ctx, in.request("POST", "/v1/seals/"+in.ESID+"/"+verb), in.actor, in.ESID, in.Body.Reason, in.Body.Evidence)
+	}
+}

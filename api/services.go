@@ -1,0 +1,47 @@
+package api
+
+import (
+	"context"
+
+	"sealkeeper/access"
+	"sealkeeper/issuance"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/register"
+	"sealkeeper/licence"
+	"sealkeeper/signer"
+	"sealkeeper/signer/verify"
+)
+
+// Services are the use cases that the routes call.
+type Services struct {
+	Access   *access.Access
+	Library  *licence.Library
+	Register *register.Register
+	Issuance *issuance.Issuance
+	Signer   *signer.Signer
+	Keys     Evidence
+	Log      *audit.Log
+	// Certify issues a TLS client certificate for a PEM request: the client's identity and the PEM chain.
+	Certify func(ctx context.Context, csr []byte, name string) (id, chain string, err error)
+	// Judge gives the verifier its trust anchors, clock and seal status.
+	Judge func() verify.Options
+	// Ready names what is not, nil when all is well.
+	Ready func(ctx context.Context) []Fault
+	// AcceptClock lets commits go on after the clock was doubted, and records who said so.
+	AcceptClock func(ctx context.Context, by audit.Actor) error
+	// Resynchronise takes one officer's half of the decision to go on after a rollback; two different ones are needed.
+	Resynchronise func(ctx context.Context, by audit.Actor) (done bool, err error)
+}
+
+// Evidence is the administration side of custody: it tells, and cannot sign.
+type Evidence interface {
+	Birth(ctx context.Context, id keystore.ID) (keystore.Birth, error)
+	Token(ctx context.Context) (keystore.TokenInfo, error)
+}
+
+// Fault is one thing that keeps the appliance from being ready.
+type Fault struct {
+	Part   string `json:"part"` // token, store, clock, log
+	Detail string `json:"detail"`
+}

@@ -1,0 +1,319 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+
+	"sealkeeper/access"
+	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/signer"
+	"sealkeeper/signer/ofd"
+)
+
+// signatureRequest is the JSON of one request, in a JSON body (kind digest) or in the part "request" of a multipart body (kind ofd).
+type signatureRequest struct {
+	Kind       string                 `json:"kind" enum:"digest,ofd"`
+	Seal       string                 `json:"seal" doc:"esID"`
+	Purpose    string                 `json:"purpose" doc:"as granted and as approved"`
+	Digest     string                 `json:"digest,omitempty" doc:"kind digest: SM3 of the document, 64 hexadecimal digits"`
+	Stamps     []stamp                `json:"stamps,omitempty" doc:"kind ofd: where the seal's picture stands"`
+	Approval   *access.SignedApproval `json:"approval,omitempty"`
+	Delegation string                 `json:"delegation,omitempty"`
+}
+
+// stamp is a place on a page in millimetres from its top left corner, y down; pages count from 1.
+type stamp struct {
+	Page int     `json:"page"`
+	X    float64 `json:"x"`
+	Y    float64 `json:"y"`
+	W    float64 `json:"w"`
+	H    float64 `json:"h"`
+}
+
+type receipt struct {
+	Log   string     `json:"log"`
+	Index uint64     `json:"index"`
+	Leaf  audit.Hash `json:"leaf"`
+	Time  time.Time  `json:"time"`
+}
+
+// receiptFrom is the place of a commit's first record; all zero when the act changed nothing.
+func receiptFrom(r keystore.Receipt) receipt {
+	out := receipt{Log: r.Log, Index: r.First, Time: r.Time}
+	if len(r.Leaves) > 0 {
+		out.Leaf = audit.Hash(r.Leaves[0])
+	}
+	return out
+}
+
+func placed(r keystore.Receipt, err error) (receipt, error) { return receiptFrom(r), err }
+
+type signatureAnswer struct {
+	Signature []byte  `json:"signature"`
+	Receipt   receipt `json:"receipt"`
+}
+
+// errForm is a body that is not what the route takes.
+var errForm = errors.New("not a complete signing request")
+
+// toUse translates the wire form; every refusal names the field.
+func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte) (signer.Request, error) {
+	u := signer.Request{ID: key, BodyDigest: bodyDigest, Kind: r.Kind, Seal: r.Seal, Purpose: r.Purpose, Document: document, Approval: r.Approval, Delegation: r.Delegation}
+	if r.Digest != "" {
+		d, err := hex.DecodeString(r.Digest)
+		if err != nil || len(d) != 32 {
+			return u, fmt.Errorf("digest is not 64 hexadecimal digits: %w", errForm)
+		}
+		u.Digest = [32]byte(d)
+	}
+	for _, s := range r.Stamps {
+		u.Stamps = append(u.Stamps, ofd.Stamp{Page: s.Page, X: s.X, Y: s.Y, W: s.W, H: s.H})
+	}
+	return u, nil
+}
+
+func receiptOf(r signer.Released) receipt {
+	return receipt{r.Log, r.Index, audit.Hash(r.Leaf), r.Recorded}
+}
+
+func (s *Server) signatures() {
+	s.engine.POST("/v1/signatures", s.sign)
+	s.engine.POST("/v1/signatures/batch", s.signBatch)
+	s.describeSignatures()
+}
+
+// recordedKey marks a refusal that the signing path has put on record itself.
+const recordedKey = "sealkeeper.recorded"
+
+func (s *Server) sign(c *gin.Context) {
+	ctx, who := c.Request.Context(), callerOf(c)
+	r, err := s.readSignature(c)
+	if err != nil {
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	released, err := s.use.Signer.Sign(ctx, who, r)
+	if err != nil {
+		c.Set(recordedKey, true)
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	if r.Kind == signer.KindDigest {
+		c.JSON(http.StatusOK, signatureAnswer{released.Signature, receiptOf(released)})
+		return
+	}
+	b, err := json.Marshal(receiptOf(released))
+	if err != nil {
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	c.Header("Sealkeeper-Receipt", string(b))
+	c.Data(http.StatusOK, "application/ofd", released.Document)
+}
+
+// readSignature takes both forms of body.
+func (s *Server) readSignature(c *gin.Context) (signer.Request, error) {
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return signer.Request{}, err
+	}
+	kind, params, _ := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	switch kind {
+	case "application/json":
+		raw, err := s.readBody(c, s.cfg.Limits.JSON)
+		if err != nil {
+			return signer.Request{}, err
+		}
+		var r signatureRequest
+		if err := strictJSON(raw, &r); err != nil {
+			return signer.Request{}, err
+		}
+		return r.toUse(key, bind("", key, "POST", "/v1/signatures", raw).Digest, nil)
+	case "multipart/form-data":
+		return s.readMultipart(c, key, params["boundary"])
+	}
+	return signer.Request{}, transport[http.StatusUnsupportedMediaType].problem("want application/json or multipart/form-data", "")
+}
+
+// readMultipart takes the parts "request" and "document", once each, in this order. The body digest covers both contents, not the
+// boundary, so a repeated call may frame them anew.
+func (s *Server) readMultipart(c *gin.Context, key, boundary string) (signer.Request, error) {
+	mr := multipart.NewReader(http.MaxBytesReader(c.Writer, c.Request.Body, s.cfg.Limits.Document+s.cfg.Limits.JSON), boundary)
+	raw, err := s.readPart(mr, "request", s.cfg.Limits.JSON)
+	if err != nil {
+		return signer.Request{}, err
+	}
+	document, err := s.readPart(mr, "document", s.cfg.Limits.Document)
+	if err != nil {
+		return signer.Request{}, err
+	}
+	if _, err := mr.NextPart(); err != io.EOF {
+		return signer.Request{}, badRequest("more parts than request and document")
+	}
+	var r signatureRequest
+	if err := strictJSON(raw, &r); err != nil {
+		return signer.Request{}, err
+	}
+	d := gm.SM3(document)
+	return r.toUse(key, bind("", key, "POST", "/v1/signatures", append(raw, d[:]...)).Digest, document)
+}
+
+func (s *Server) readPart(mr *multipart.Reader, name string, limit int64) ([]byte, error) {
+	p, err := mr.NextPart()
+	if err != nil {
+		return nil, readError(err, "part "+name)
+	}
+	if p.FormName() != name {
+		return nil, badRequest(fmt.Sprintf("part %.40q where %q was expected", p.FormName(), name))
+	}
+	b, err := io.ReadAll(io.LimitReader(p, limit+1))
+	if err != nil {
+		return nil, readError(err, "part "+name)
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLarge("part " + name)
+	}
+	return b, nil
+}
+
+func (s *Server) readBody(c *gin.Context, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
+	if err != nil {
+		return nil, readError(err, "body")
+	}
+	return b, nil
+}
+
+func readError(err error, what string) error {
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return tooLarge(what)
+	}
+	return badRequest(what + " cannot be read")
+}
+
+func badRequest(detail string) error { return transport[http.StatusBadRequest].problem(detail, "") }
+
+func tooLarge(what string) error {
+	return transport[http.StatusRequestEntityTooLarge].problem(what+" is over the limit", "")
+}
+
+// strictJSON refuses unknown fields and anything behind the value.
+func strictJSON(b []byte, v any) error {
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return transport[http.StatusUnprocessableEntity].problem(err.Error(), "")
+	}
+	if d.More() {
+		return transport[http.StatusUnprocessableEntity].problem("bytes behind the JSON value", "")
+	}
+	return nil
+}
+
+func idempotencyKey(c *gin.Context) (string, error) {
+	key := c.GetHeader("Idempotency-Key")
+	if key == "" || len(key) > 128 {
+		return "", transport[http.StatusUnprocessableEntity].problem("header Idempotency-Key, 1 to 128 printable characters, is needed", "")
+	}
+	return key, nil
+}
+
+type batchItem struct {
+	Key string `json:"key"`
+	signatureRequest
+}
+
+type batchOutcome struct {
+	Key string `json:"key"`
+	*signatureAnswer
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// signBatch signs digests, one commit for all; each item has its own key, so a repeated batch gives the same bytes.
+func (s *Server) signBatch(c *gin.Context) {
+	ctx, who := c.Request.Context(), callerOf(c)
+	items, uses, err := s.readBatch(c)
+	if err != nil {
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	outcomes, err := s.use.Signer.SignBatch(ctx, who, uses)
+	if err != nil {
+		c.Set(recordedKey, true)
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	answers := make([]batchOutcome, len(items))
+	for i, o := range outcomes {
+		answers[i] = s.batchOutcome(ctx, items[i].Key, o)
+	}
+	c.JSON(http.StatusOK, map[string]any{"outcomes": answers})
+}
+
+func (s *Server) batchOutcome(ctx context.Context, key string, o signer.Outcome) batchOutcome {
+	if o.Err != nil {
+		return batchOutcome{Key: key, Problem: s.problem(ctx, o.Err)}
+	}
+	return batchOutcome{Key: key, signatureAnswer: &signatureAnswer{o.Released.Signature, receiptOf(*o.Released)}}
+}
+
+func (s *Server) readBatch(c *gin.Context) ([]batchItem, []signer.Request, error) {
+	if _, err := idempotencyKey(c); err != nil {
+		return nil, nil, err
+	}
+	raw, err := s.readBody(c, s.cfg.Limits.JSON)
+	if err != nil {
+		return nil, nil, err
+	}
+	var in struct {
+		Items []batchItem `json:"items"`
+	}
+	if err := strictJSON(raw, &in); err != nil {
+		return nil, nil, err
+	}
+	if len(in.Items) == 0 || len(in.Items) > s.cfg.Limits.Batch {
+		return nil, nil, transport[http.StatusUnprocessableEntity].problem(fmt.Sprintf("a batch holds 1 to %d items", s.cfg.Limits.Batch), "")
+	}
+	uses := make([]signer.Request, len(in.Items))
+	for i, it := range in.Items {
+		body, err := json.Marshal(it.signatureRequest)
+		if err != nil {
+			return nil, nil, err
+		}
+		if uses[i], err = it.toUse(it.Key, bind("", it.Key, "POST", "/v1/signatures", body).Digest, nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	return in.Items, uses, nil
+}
+
+// describeSignatures enters the two gin routes into the OpenAPI document.
+func (s *Server) describeSignatures() {
+	reg := s.routes.OpenAPI().Components.Schemas
+	request := huma.SchemaFromType(reg, typeOf[signatureRequest]())
+	done := &huma.Response{Description: "Signed. The sealed package, or for kind digest the SES_Signature; Sealkeeper-Receipt says where the record stands.",
+		Content: map[string]*huma.MediaType{"application/ofd": {}, "application/json": {Schema: huma.SchemaFromType(reg, typeOf[signatureAnswer]())}}}
+	s.describe("/v1/signatures", "make-signature", "Have a seal sign a document, or a document's digest", map[string]*huma.MediaType{
+		"application/json": {Schema: request},
+		"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"request", "document"}, Properties: map[string]*huma.Schema{
+			"request": request, "document": {Type: "string", Format: "binary"}}}},
+	}, done)
+	s.describe("/v1/signatures/batch", "make-signatures", "Have seals sign up to 100 document digests in one commit", map[string]*huma.MediaType{
+		"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"items": {Type: "array", Items: huma.SchemaFromType(reg, typeOf[batchItem]())}}}},
+	}, &huma.Response{Description: "Outcomes in the order of the items", Content: map[string]*huma.MediaType{"application/json": {}}})
+}
