@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"sealkeeper/api"
+	"sealkeeper/internal/gm"
+)
+
+// Config is the daemon's one file. Unknown keys stop the start. Relative paths are relative to the file. Each key says what it means, its
+// default, and whether someone who controls that thing could cause a false signature.
+type Config struct {
+	// Mode is production or demo. Production refuses the embedded CA for enterprise seals, test modules and synthetic codes; demo refuses
+	// everything else and marks what it makes 演示数据. No default.
+	Mode string `yaml:"mode"`
+	// Division is the six-digit code of the registration authority (GB/T 2260); it begins every esID. No default.
+	Division string `yaml:"division"`
+	// Audience is this appliance's name in identity assertions. Default sealkeeper-<division>.
+	Audience string `yaml:"audience"`
+	// Listen is the address of the HTTPS server. Default 127.0.0.1:8443. Cannot cause a false signature.
+	Listen string      `yaml:"listen"`
+	Store  StoreConfig `yaml:"store"`
+	Token  TokenConfig `yaml:"token"`
+	// Anchor is "token" (a data object in the token, the default) or a path on another disk than the store. Who controls both the store and
+	// the anchor can put the past back unless a witness holds a checkpoint.
+	Anchor   string         `yaml:"anchor"`
+	TLS      TLSConfig      `yaml:"tls"`
+	PKI      PKIConfig      `yaml:"pki"`
+	Sources  SourcesConfig  `yaml:"sources"`
+	Issuance IssuanceConfig `yaml:"issuance"`
+	Limits   api.Limits     `yaml:"limits"`
+	// Log is debug, info, warn or error. Default info. Cannot cause a false signature.
+	Log string `yaml:"log"`
+}
+
+// StoreConfig is where the records live.
+type StoreConfig struct {
+	// Path of the bbolt file, mode 0600. Who can rewrite it can forge grants and device bindings until the anchor shows it: protect it.
+	Path string `yaml:"path"`
+}
+
+// TokenConfig chooses the PKCS#11 token.
+type TokenConfig struct {
+	// Module is the path of the PKCS#11 library. Who controls it controls every signature.
+	Module string `yaml:"module"`
+	// Profile is the firmware profile's id.
+	Profile string `yaml:"profile"`
+	// Label and Serial choose the token; both may be given and must agree. Slots are never used.
+	Label  string `yaml:"label"`
+	Serial string `yaml:"serial"`
+	// PINFile holds the user PIN: mode 0400, this user's, read once at start. Who reads it and reaches the token can sign.
+	PINFile string `yaml:"pin_file"`
+	// LatchFile remembers a wrong PIN across restarts. Default: pin-latch.json beside the store.
+	LatchFile string `yaml:"latch_file"`
+	// Sessions bounds the pool. Default 16.
+	Sessions int `yaml:"sessions"`
+}
+
+// TLSConfig is the server's side of the P-256 hierarchy.
+type TLSConfig struct {
+	// Certificate (PEM chain) and Key (PEM, 0400) of the server. Who holds the key can impersonate the appliance, not sign.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	// ClientCA (PEM) verifies client certificates. Who replaces it still needs a registered key to act.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// PKIConfig names the SM2 certificates (PEM) of the embedded authorities; their keys are in the token.
+type PKIConfig struct {
+	Root    string `yaml:"root"`
+	Issuing string `yaml:"issuing"`
+	Maker   string `yaml:"maker"`
+}
+
+// SourcesConfig pins the SM2 public keys (hexadecimal 65-byte points) of the systems whose messages are believed. Who controls a pinned key can
+// have seals made (registration and public security together) or collected (the licence system) for an enterprise of their choice.
+type SourcesConfig struct {
+	Registration   []string `yaml:"registration"`
+	PublicSecurity []string `yaml:"public_security"`
+	ELicence       []string `yaml:"e_licence"`
+}
+
+// IssuanceConfig is what a set is made of.
+type IssuanceConfig struct {
+	// Set lists the seal types made for an enterprise. Default [01, 02, 03, 05].
+	Set []string `yaml:"set"`
+	// Release is together (default) or as-filed.
+	Release string `yaml:"release"`
+	// SealYears is the life of a seal and its certificate. Default 3.
+	SealYears int `yaml:"seal_years"`
+}
+
+// LoadConfig reads and checks a configuration file.
+func LoadConfig(path string) (*Config, error) {
+	c := &Config{}
+	if err := loadStrict(path, c); err != nil {
+		return nil, err
+	}
+	c.defaults()
+	c.resolve(filepath.Dir(path))
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func loadStrict(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading configuration: %w", err)
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField()).Decode(v); err != nil {
+		return fmt.Errorf("reading %s: %s", path, yaml.FormatError(err, false, true))
+	}
+	return nil
+}
+
+func (c *Config) defaults() {
+	c.Listen, c.Anchor, c.Log = or(c.Listen, "127.0.0.1:8443"), or(c.Anchor, "token"), or(c.Log, "info")
+	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
+	c.Token.Sessions = or(c.Token.Sessions, 16)
+	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
+	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
+	if len(c.Issuance.Set) == 0 {
+		c.Issuance.Set = []string{"01", "02", "03", "05"}
+	}
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func (c *Config) resolve(base string) {
+	for _, p := range []*string{&c.Store.Path, &c.Token.Module, &c.Token.PINFile, &c.Token.LatchFile, &c.TLS.Certificate, &c.TLS.Key,
+		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker} {
+		*p = under(base, *p)
+	}
+	if c.Anchor != "token" {
+		c.Anchor = under(base, c.Anchor)
+	}
+}
+
+func under(base, p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(base, p)
+}
+
+func (c *Config) check() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New(what))
+		}
+	}
+	need(c.Mode == "production" || c.Mode == "demo", "mode must be production or demo")
+	need(len(c.Division) == 6, "division must be six digits")
+	need(c.Store.Path != "", "store.path is missing")
+	need(c.Token.Module != "" && c.Token.Profile != "", "token.module and token.profile are needed")
+	need(c.Token.Label != "" || c.Token.Serial != "", "token.label or token.serial is needed")
+	need(c.Token.PINFile != "", "token.pin_file is needed")
+	need(c.TLS.Certificate != "" && c.TLS.Key != "" && c.TLS.ClientCA != "", "tls.certificate, tls.key and tls.client_ca are needed")
+	need(c.Issuance.Release == "together" || c.Issuance.Release == "as-filed", "issuance.release must be together or as-filed")
+	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
+	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
+	need(c.Limits.Timeout <= 10*time.Minute, "limits.timeout is over ten minutes")
+	for _, list := range [][]string{c.Sources.Registration, c.Sources.PublicSecurity, c.Sources.ELicence} {
+		_, err := points(list)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// pinned reads one key.
+func pinned(s string) (*gm.PublicKey, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("pinned key %.12s… is not hexadecimal", s)
+	}
+	k, err := gm.NewPublicKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("pinned key %.12s…: %w", s, err)
+	}
+	return k, nil
+}
+
+// points reads pinned keys.
+func points(list []string) ([]*gm.PublicKey, error) {
+	var keys []*gm.PublicKey
+	for _, s := range list {
+		k, err := pinned(s)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}

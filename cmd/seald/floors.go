@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"sealkeeper/access"
+	firmware "sealkeeper/firmware-profiles"
+	"sealkeeper/hsm"
+	"sealkeeper/issuance"
+	"sealkeeper/issuance/ca"
+	"sealkeeper/keystore"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/register"
+	"sealkeeper/keystore/store"
+	"sealkeeper/licence"
+	"sealkeeper/signer"
+)
+
+// appliance is the floors, built from the ground up.
+type appliance struct {
+	cfg       *Config
+	log       *slog.Logger
+	store     *store.Bolt
+	token     *hsm.Module
+	keys      *keystore.Keystore
+	audit     *audit.Log
+	library   *licence.Library
+	register  *register.Register
+	access    *access.Access
+	authority *ca.Embedded
+	tls       *ca.TLS
+	issuance  *issuance.Issuance
+	signer    *signer.Signer
+	issued    [][]byte // the SM2 chain: root, issuing, maker, DER
+	started   time.Time
+}
+
+// self is how the appliance names itself in its records.
+var self = audit.Actor{Role: "appliance", ID: "seald"}
+
+func collections() []*store.Collection {
+	var all []*store.Collection
+	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections()} {
+		all = append(all, of...)
+	}
+	return all
+}
+
+func openToken(ctx context.Context, c TokenConfig, mode string, log *slog.Logger) (*hsm.Module, error) {
+	set, err := firmware.Embedded()
+	if err != nil {
+		return nil, err
+	}
+	profile, err := set.Profile(c.Profile)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := hsm.Open(ctx, hsm.Config{Module: c.Module, Profile: profile, Serial: c.Serial, Label: c.Label, PINFile: c.PINFile,
+		LatchFile: c.LatchFile, MaxSessions: c.Sessions, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("opening token: %w", err)
+	}
+	info, err := tok.Info(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("asking the token: %w", err), tok.Close())
+	}
+	if mode == "production" && info.Evidence == hsm.Simulated {
+		return nil, errors.Join(fmt.Errorf("token %q is a simulated one; production mode refuses it", info.Label), tok.Close())
+	}
+	return tok, nil
+}
+
+// build opens every floor. On an error it closes what it opened.
+func build(ctx context.Context, cfg *Config, log *slog.Logger) (a *appliance, err error) {
+	a = &appliance{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openWork} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *appliance) openStore(ctx context.Context) (err error) {
+	a.store, err = store.Open(store.Config{Path: a.cfg.Store.Path, Collections: collections(), Now: time.Now, Log: a.log})
+	return err
+}
+
+func (a *appliance) openKeys(ctx context.Context) (err error) {
+	if a.token, err = openToken(ctx, a.cfg.Token, a.cfg.Mode, a.log); err != nil {
+		return err
+	}
+	a.keys, err = keystore.Open(ctx, a.token, a.store, a.log)
+	return err
+}
+
+// openRecords opens the libraries that need nothing but the store and the keys.
+func (a *appliance) openRecords(ctx context.Context) error {
+	registration, err := points(a.cfg.Sources.Registration)
+	if err != nil {
+		return err
+	}
+	if a.library, err = licence.New(a.store, licence.Config{Mode: licence.Mode(a.cfg.Mode), Pinned: registration, Now: time.Now}); err != nil {
+		return err
+	}
+	a.register = register.New(register.Config{Store: a.store, Keys: a.keys})
+	a.access, err = access.New(a.store, access.Config{Audience: a.cfg.Audience, Now: time.Now, Owner: owner(a.register)})
+	return err
+}
+
+// owner lets access ask the register whose a seal is.
+func owner(r *register.Register) func(context.Context, string) (access.Owner, error) {
+	return func(ctx context.Context, esid string) (access.Owner, error) {
+		s, _, err := r.Seal(ctx, esid)
+		if errors.Is(err, register.ErrUnknown) {
+			return access.Owner{}, fmt.Errorf("%w: %w", store.ErrNotFound, err)
+		}
+		return access.Owner{USCC: s.USCC, SealType: s.Type}, err
+	}
+}
+
+func (a *appliance) openAuthorities(ctx context.Context) error {
+	if a.cfg.Mode == "production" {
+		return errors.New("production mode refuses the embedded authority for enterprise seals: an external licensed CA has to be connected")
+	}
+	var err error
+	a.issued = make([][]byte, 3)
+	for i, path := range []string{a.cfg.PKI.Root, a.cfg.PKI.Issuing, a.cfg.PKI.Maker} {
+		if a.issued[i], err = readCertificate(path); err != nil {
+			return err
+		}
+	}
+	issuing, err := a.keys.ByPurpose(ctx, keystore.PurposeSM2Issuing)
+	if err != nil {
+		return err
+	}
+	a.authority, err = ca.NewEmbedded(issuing, ca.Config{RootDER: a.issued[0], IssuingDER: a.issued[1], Lifetimes: ca.DefaultLifetimes(),
+		Subject: ca.DefaultSubjectTemplate(), Now: time.Now})
+	if err != nil {
+		return err
+	}
+	return a.openTLS(ctx)
+}
+
+func (a *appliance) openTLS(ctx context.Context) error {
+	chain, err := readCertificates(a.cfg.TLS.ClientCA)
+	if err != nil {
+		return err
+	}
+	if len(chain) != 2 {
+		return fmt.Errorf("%s holds %d certificates, want the issuing one and the root", a.cfg.TLS.ClientCA, len(chain))
+	}
+	signing, err := a.tlsKey(ctx)
+	if err != nil {
+		return err
+	}
+	a.tls, err = ca.NewTLS(signing, ca.TLSConfig{IssuingDER: chain[0], RootDER: chain[1], Lifetimes: ca.DefaultLifetimes(), Now: time.Now})
+	return err
+}
+
+func (a *appliance) tlsKey(ctx context.Context) (crypto.Signer, error) {
+	k, err := a.keys.ByPurpose(ctx, keystore.PurposeTLSClient)
+	if err != nil {
+		return nil, err
+	}
+	return k.CryptoSigner()
+}
+
+// openWork opens issuance and the signing path.
+func (a *appliance) openWork(ctx context.Context) error {
+	maker, err := a.keys.ByPurpose(ctx, keystore.PurposeMaker)
+	if err != nil {
+		return err
+	}
+	cfg, err := a.issuanceConfig()
+	if err != nil {
+		return err
+	}
+	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
+		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}}, cfg)
+	if err != nil {
+		return err
+	}
+	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
+		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.Token.Sessions})
+	return err
+}
+
+func (a *appliance) issuanceConfig() (issuance.Config, error) {
+	cfg := issuance.DefaultConfig()
+	cfg.Log, cfg.SealYears, cfg.Release = a.log, a.cfg.Issuance.SealYears, register.Release(a.cfg.Issuance.Release)
+	cfg.Sets = map[string][]string{"": a.cfg.Issuance.Set}
+	var err error
+	if cfg.PublicSecurity, err = points(a.cfg.Sources.PublicSecurity); err != nil {
+		return cfg, err
+	}
+	cfg.ELicence, err = points(a.cfg.Sources.ELicence)
+	return cfg, err
+}
+
+// close ends the floors from the top down: the log's last checkpoint still needs key and store.
+func (a *appliance) close(ctx context.Context) error {
+	var errs []error
+	errs = append(errs, a.closeEpoch(ctx))
+	if a.audit != nil {
+		errs = append(errs, a.audit.Close(ctx))
+	}
+	if a.token != nil {
+		errs = append(errs, a.token.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func readCertificate(path string) ([]byte, error) {
+	all, err := readCertificates(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 {
+		return nil, fmt.Errorf("%s holds %d certificates, want one", path, len(all))
+	}
+	return all[0], nil
+}
+
+func readCertificates(path string) ([][]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificate: %w", err)
+	}
+	var all [][]byte
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			all = append(all, block.Bytes)
+		}
+	}
+	return all, nil
+}
+
+func logger(level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+}

@@ -1,0 +1,43 @@
+// Command seald is the signing appliance's daemon: it parses its configuration, constructs the floors, connects them and serves.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "seald:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	var config string
+	var checkOnly bool
+	cmd := &cobra.Command{Use: "seald", Short: "掌印 signing appliance daemon", Version: version, SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := LoadConfig(config)
+			if err != nil || checkOnly {
+				return err
+			}
+			return run(cmd.Context(), c)
+		}}
+	cmd.Flags().StringVar(&config, "config", "seald.yaml", "configuration file")
+	cmd.Flags().BoolVar(&checkOnly, "check-config", false, "check the configuration and exit")
+	cmd.AddCommand(initCommand())
+	return cmd
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"sealkeeper/issuance/ca"
+)
+
+// Plan is the reviewed file that `seald init` carries out once: it makes the appliance's keys and certificates and registers its first
+// clients, writes the configuration, and refuses to start over anything that exists. Relative paths are relative to the plan.
+type Plan struct {
+	// State is the directory that init creates: store, certificates, server key, configuration, transcript. It must not exist.
+	State string `yaml:"state"`
+	// Bureau is the name in the authorities' certificates.
+	Bureau string `yaml:"bureau"`
+	// Hosts are the DNS names and IP addresses of the server's certificate.
+	Hosts []string `yaml:"hosts"`
+	// Config is the configuration to write; paths of store, TLS, PKI and the pin latch are filled in by init.
+	Config PlanConfig `yaml:"config"`
+	// Clients are the first callers, operators above all. Their keys stay with them: init takes certificate requests.
+	Clients []PlanClient `yaml:"clients"`
+	// Lifetimes of certificates, for example root: 20y. Defaults are the design's.
+	Lifetimes PlanLifetimes `yaml:"lifetimes"`
+}
+
+// PlanConfig is the part of Config that a person decides.
+type PlanConfig struct {
+	Mode     string         `yaml:"mode"`
+	Division string         `yaml:"division"`
+	Listen   string         `yaml:"listen"`
+	Anchor   string         `yaml:"anchor"`
+	Token    TokenConfig    `yaml:"token"`
+	Sources  SourcesConfig  `yaml:"sources"`
+	Issuance IssuanceConfig `yaml:"issuance"`
+}
+
+// PlanClient is one first caller.
+type PlanClient struct {
+	Name        string `yaml:"name"`
+	Role        string `yaml:"role"`
+	Person      string `yaml:"person"`      // operators alone
+	CSR         string `yaml:"csr"`         // PEM certificate request, P-256
+	Certificate string `yaml:"certificate"` // where the PEM chain is written; must not exist
+}
+
+// PlanLifetimes overrides single lifetimes.
+type PlanLifetimes struct {
+	Root, Issuing, Maker, Audit, Seal, TLSRoot, TLSIssuing, TLSClient, TLSServer ca.Period
+}
+
+func loadPlan(path string) (*Plan, error) {
+	p := &Plan{Config: PlanConfig{Listen: "127.0.0.1:8443", Anchor: "token"}}
+	if err := loadStrict(path, p); err != nil {
+		return nil, err
+	}
+	base := filepath.Dir(path)
+	p.State = under(base, p.State)
+	for _, f := range []*string{&p.Config.Token.Module, &p.Config.Token.PINFile} {
+		*f = under(base, *f)
+	}
+	if p.Config.Anchor != "token" {
+		p.Config.Anchor = under(base, p.Config.Anchor)
+	}
+	for i := range p.Clients {
+		p.Clients[i].CSR, p.Clients[i].Certificate = under(base, p.Clients[i].CSR), under(base, p.Clients[i].Certificate)
+	}
+	return p, p.check()
+}
+
+func (p *Plan) check() error {
+	var errs []error
+	if p.State == "" || p.Bureau == "" || len(p.Hosts) == 0 {
+		errs = append(errs, errors.New("state, bureau and hosts are needed"))
+	}
+	for _, c := range p.Clients {
+		if c.Name == "" || c.CSR == "" || c.Certificate == "" {
+			errs = append(errs, fmt.Errorf("client %q needs name, csr and certificate", c.Name))
+		}
+	}
+	c := p.config()
+	errs = append(errs, c.check())
+	return errors.Join(errs...)
+}
+
+// config is the configuration that init writes.
+func (p *Plan) config() *Config {
+	at := func(name string) string { return filepath.Join(p.State, name) }
+	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Token: p.Config.Token,
+		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Log: "info",
+		Store: StoreConfig{at("sealkeeper.db")},
+		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
+		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem")}}
+	c.defaults()
+	return c
+}
+
+func (l PlanLifetimes) over(d ca.Lifetimes) ca.Lifetimes {
+	for _, x := range []struct{ set, of *ca.Period }{{&l.Root, &d.Root}, {&l.Issuing, &d.Issuing}, {&l.Maker, &d.Maker}, {&l.Audit, &d.Audit}, {&l.Seal, &d.Seal},
+		{&l.TLSRoot, &d.TLSRoot}, {&l.TLSIssuing, &d.TLSIssuing}, {&l.TLSClient, &d.TLSClient}, {&l.TLSServer, &d.TLSServer}} {
+		if *x.set != (ca.Period{}) {
+			*x.of = *x.set
+		}
+	}
+	return d
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sealkeeper/api"
+	"sealkeeper/internal/gm"
+	"sealkeeper/keystore/register"
+	"sealkeeper/signer/verify"
+)
+
+// services hands the floors to the HTTP layer.
+func (a *appliance) services() api.Services {
+	return api.Services{Access: a.access, Library: a.library, Register: a.register, Issuance: a.issuance, Signer: a.signer, Keys: a.keys, Log: a.audit,
+		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
+			return certify(a.tls, csr, name)
+		},
+		Judge: a.judge(), Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise()}
+}
+
+// judge gives the verifier this appliance's anchors and its word on the state of its seals.
+func (a *appliance) judge() func() verify.Options {
+	var roots, others []*gm.Certificate
+	for i, der := range a.issued {
+		if c, err := gm.ParseCertificate(der); err == nil && i == 0 {
+			roots = append(roots, c)
+		} else if err == nil {
+			others = append(others, c)
+		}
+	}
+	return func() verify.Options {
+		return verify.Options{Roots: roots, Intermediates: others, Now: time.Now(), SealStatus: a.sealStatus, MaxBytes: int(a.cfg.Limits.Document)}
+	}
+}
+
+func (a *appliance) sealStatus(ctx context.Context, esid string) (verify.SealState, error) {
+	s, _, err := a.register.Seal(ctx, esid)
+	if err != nil {
+		return verify.SealState{}, err
+	}
+	return verify.SealState{State: string(s.State), Since: stateSince(s)}, nil
+}
+
+// stateSince is when a seal's present state began.
+func stateSince(s register.Seal) time.Time {
+	switch {
+	case !s.EndedAt.IsZero():
+		return s.EndedAt
+	case len(s.Holds) > 0:
+		return s.Holds[0].At
+	case !s.CollectedAt.IsZero():
+		return s.CollectedAt
+	}
+	return s.MadeAt
+}
+
+// ready names what keeps the appliance from signing.
+func (a *appliance) ready(ctx context.Context) []api.Fault {
+	var faults []api.Fault
+	ask, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := a.token.Info(ask); err != nil {
+		faults = append(faults, api.Fault{Part: "token", Detail: "token " + a.cfg.Token.Label + a.cfg.Token.Serial + ": " + err.Error()})
+	}
+	if why := a.audit.Recovering(); why != "" {
+		faults = append(faults, api.Fault{Part: "log", Detail: "recovering: " + why})
+	} else if err := a.store.Health(); err != nil {
+		faults = append(faults, api.Fault{Part: "store", Detail: err.Error()})
+	}
+	return faults
+}
+
+// measure registers what /metrics shows beside HTTP.
+func (a *appliance) measure(r *prometheus.Registry) {
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, v func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, v))
+	}
+	counter := func(name, help string, v func() uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(v()) }))
+	}
+	counter("sealkeeper_token_signs_total", "C_Sign calls.", func() uint64 { return a.token.Stats().Signs })
+	counter("sealkeeper_token_find_objects_total", "C_FindObjects calls; must not grow with signatures.", func() uint64 { return a.token.Stats().FindObjects })
+	counter("sealkeeper_token_evictions_total", "Sessions dropped after an error.", func() uint64 { return a.token.Stats().Evictions })
+	counter("sealkeeper_token_relogins_total", "Logins restored.", func() uint64 { return a.token.Stats().Relogins })
+	gauge("sealkeeper_token_sessions_idle", "Sessions waiting in the pool.", func() float64 { return float64(a.token.Stats().Idle) })
+	counter("sealkeeper_signatures_released_total", "Signatures released.", func() uint64 { return a.signer.Stats().Released })
+	counter("sealkeeper_signatures_discarded_total", "Signatures made and not released.", func() uint64 { return a.signer.Stats().Discarded })
+	counter("sealkeeper_signatures_refused_total", "Signing requests refused.", func() uint64 { return a.signer.Stats().Refused })
+	gauge("sealkeeper_store_free_pages", "Pages on the free list; above 20,000 every commit slows down.", func() float64 { return float64(a.store.Stats().FreePages) })
+	gauge("sealkeeper_store_queue", "Commits waiting.", func() float64 { return float64(a.store.Stats().Queue) })
+	gauge("sealkeeper_log_size", "Records in the log.", func() float64 { return float64(a.store.State().Size) })
+}
