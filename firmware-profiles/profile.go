@@ -152,7 +152,7 @@ const (
 	PointDERBit   = "der-bit"   // 03 42 00 04 X Y, 68 bytes
 )
 
-// SM3 and SM4 are recorded for modules that offer them; the appliance hashes in software.
+// SM3 is recorded, like SM4, for modules that offer it; the appliance hashes in software.
 type SM3 struct {
 	Digest Number `yaml:"digest,omitempty" json:"digest,omitempty"`
 }
@@ -165,7 +165,7 @@ type SM4 struct {
 	CBC     Number `yaml:"cbc,omitempty" json:"cbc,omitempty"`
 }
 
-// ECDSA, RSA and AES use the standard's own numbers; the section's presence says that they work on this module.
+// ECDSA, like RSA and AES, uses the standard's own numbers; the section's presence says that it works on this module.
 type ECDSA struct {
 	Curves  []string `yaml:"curves" json:"curves"` // P-256
 	ECPoint ECPoint  `yaml:"ecpoint" json:"ecpoint"`

@@ -15,6 +15,9 @@
 //
 // Sessions, login and object handles belong to one epoch and end together. A call repeats itself at most once per remedy.
 //
+// miekg's Sign asks for the length with a call of its own before the real one; on the test module and on SoftHSM2 that costs 1.4 to 1.7 of
+// some 670 and 90 microseconds, so it is left as it is. A network device would pay a round trip.
+//
 // Limits: a C call cannot be interrupted. A caller whose context ends leaves; the session comes back when the call does. A module
 // that hangs keeps its permit, and a new epoch waits for it.
 package hsm

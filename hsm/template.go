@@ -70,9 +70,9 @@ var publicFlags = []flag{
 	{"CKA_VERIFY_RECOVER", pkcs11.CKA_VERIFY_RECOVER, false, unless},
 }
 
-// flagsOf returns the flags that the working object of a suite is made with and judged by.
-func (a *suite) flags() []flag {
-	if a.class == pkcs11.CKO_SECRET_KEY {
+// flags returns what the working object of a suite is made with and judged by.
+func (s *suite) flags() []flag {
+	if s.class == pkcs11.CKO_SECRET_KEY {
 		return secretFlags
 	}
 	return privateFlags
