@@ -165,7 +165,7 @@ type SM4 struct {
 	CBC     Number `yaml:"cbc,omitempty" json:"cbc,omitempty"`
 }
 
-// ECDSA, like RSA and AES, uses the standard's own numbers; the section's presence says that it works on this module.
+// ECDSA uses, as RSA and AES do, the standard's own numbers; the section's presence says that it works on this module.
 type ECDSA struct {
 	Curves  []string `yaml:"curves" json:"curves"` // P-256
 	ECPoint ECPoint  `yaml:"ecpoint" json:"ecpoint"`
