@@ -36,6 +36,9 @@ func (k *Keystore) Reconcile(ctx context.Context, actor audit.Actor) (Reconcilia
 	if err != nil {
 		return r, err
 	}
+	if open, err = k.disown(ctx, open, actor); err != nil {
+		return r, err
+	}
 	if err := k.abandon(ctx, open, objects, actor, &r); err != nil {
 		return r, err
 	}
