@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"sealkeeper/access"
 	"sealkeeper/internal/envelope"
 	"sealkeeper/internal/gm"
 	"sealkeeper/keystore"
+	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
@@ -43,9 +45,9 @@ func (i *Issuance) File(ctx context.Context, req *keystore.Request, actor access
 	if err != nil {
 		return FilingOutcome{}, err
 	}
-	// The picture is looked at once, however often another commit comes first.
-	look := sync.OnceValues(func() (string, error) { return i.look(f) })
-	return again(ctx, func(ctx context.Context) (FilingOutcome, error) { return i.file(ctx, req, actor, env, f, look) })
+	t := &filing{i: i, req: req, by: actor.Audit(), env: env, Filing: f, payload: hexSM3(env.Payload)}
+	t.look = sync.OnceValues(t.lookAtPicture) // once, however often another commit comes first
+	return again(ctx, t.take)
 }
 
 func (i *Issuance) openFiling(env envelope.Envelope) (register.Filing, error) {
@@ -63,92 +65,146 @@ func (i *Issuance) openFiling(env envelope.Envelope) (register.Filing, error) {
 	return f, err
 }
 
-func (i *Issuance) file(ctx context.Context, req *keystore.Request, actor access.Actor, env envelope.Envelope, f register.Filing,
-	look func() (string, error)) (FilingOutcome, error) {
-	payload := gm.SM3(env.Payload)
-	if imp, seen, err := i.Register.Filed(ctx, f, hex.EncodeToString(payload[:])); seen || err != nil {
-		return i.filedBefore(ctx, imp, err)
-	}
-	o, at, err := i.openOrder(ctx, f)
-	if err != nil {
-		return FilingOutcome{}, err
-	}
-	standing, err := i.judge(ctx, o, f)
-	var derivation string
-	if err == nil {
-		derivation, err = look()
-	}
-	var t FilingOutcome
-	if err == nil {
-		t, err = i.enterFiling(ctx, req, actor, env, f, o, at, derivation, standing)
-	}
-	if code := exceptionCode(err); code != "" {
-		return t, i.refuseFiling(ctx, req, actor, o, at, f, code, err)
-	}
-	return t, err
+func hexSM3(b []byte) string {
+	d := gm.SM3(b)
+	return hex.EncodeToString(d[:])
 }
 
-func (i *Issuance) filedBefore(ctx context.Context, imp register.Impression, err error) (FilingOutcome, error) {
+// filing is one filing on its way into an order.
+type filing struct {
+	register.Filing
+	i       *Issuance
+	req     *keystore.Request
+	by      audit.Actor
+	env     envelope.Envelope
+	payload string // SM3 of the signed payload
+	look    func() (derivation string, err error)
+}
+
+func (t *filing) take(ctx context.Context) (FilingOutcome, error) {
+	if imp, seen, err := t.i.Register.Filed(ctx, t.Filing, t.payload); seen || err != nil {
+		return t.before(ctx, imp, err)
+	}
+	o, at, err := t.openOrder(ctx)
 	if err != nil {
 		return FilingOutcome{}, err
 	}
-	o, _, err := i.Register.Order(ctx, imp.Order)
+	out, err := t.enter(ctx, o, at)
+	if code := exceptionCode(err); code != "" {
+		return FilingOutcome{}, t.refuse(ctx, o, at, code, err)
+	}
+	return out, err
+}
+
+func (t *filing) before(ctx context.Context, imp register.Impression, err error) (FilingOutcome, error) {
+	if err != nil {
+		return FilingOutcome{}, err
+	}
+	o, _, err := t.i.Register.Order(ctx, imp.Order)
 	return FilingOutcome{Impression: imp, Order: o, Repeated: true}, err
 }
 
 // openOrder finds the order that the filing belongs to. A type that is not in its set is for judge to refuse.
-func (i *Issuance) openOrder(ctx context.Context, f register.Filing) (register.Order, store.Version, error) {
-	all, err := i.Register.OrdersOf(ctx, f.USCC)
+func (t *filing) openOrder(ctx context.Context) (register.Order, store.Version, error) {
+	all, err := t.i.Register.OrdersOf(ctx, t.USCC)
 	if err != nil {
 		return register.Order{}, 0, err
 	}
 	n := slices.IndexFunc(all, func(o register.Order) bool { return o.State.Open() })
 	if n < 0 {
-		return register.Order{}, 0, fmt.Errorf("filing %s for %s: %w", f.FilingNumber, f.USCC, ErrNoOrder)
+		return register.Order{}, 0, fmt.Errorf("filing %s for %s: %w", t.FilingNumber, t.USCC, ErrNoOrder)
 	}
-	o, at, err := i.Register.Order(ctx, all[n].ID)
+	o, at, err := t.i.Register.Order(ctx, all[n].ID)
 	if err != nil {
 		return o, 0, err
 	}
 	if x := o.Exception; x != nil {
 		was := ErrOrderException
-		if x.Filing == f.FilingNumber && x.SM3 == f.SM3() {
+		if x.Filing == t.FilingNumber && x.SM3 == t.SM3() {
 			was = exceptionError(x.Code) // the same answer as the first time
 		}
-		return o, 0, fmt.Errorf("filing %s for order %s, an exception since %s: %w", f.FilingNumber, o.ID, x.At.Format("2006-01-02 15:04:05"), was)
+		return o, 0, fmt.Errorf("filing %s for order %s, an exception since %s: %w", t.FilingNumber, o.ID, x.At.Format(time.DateTime), was)
 	}
-	if q, ordered := o.Request(f.SealType); ordered && q.State != register.RequestAwaiting {
-		return o, 0, fmt.Errorf("filing %s of type %s, which is %s: %w", f.FilingNumber, f.SealType, q.State, ErrAlreadyFiled)
+	if q, ordered := o.Request(t.SealType); ordered && q.State != register.RequestAwaiting {
+		return o, 0, fmt.Errorf("filing %s of type %s, which is %s: %w", t.FilingNumber, t.SealType, q.State, ErrAlreadyFiled)
 	}
 	return o, at, nil
 }
 
-// judge makes the checks before making (domain §4.2) that need records. The standing is expected by the commit: the licence is active
-// at this version.
-func (i *Issuance) judge(ctx context.Context, o register.Order, f register.Filing) (store.Expect, error) {
-	s, at, err := i.Library.Standing(ctx, f.USCC)
-	expect := licence.Expect(f.USCC, at)
-	switch {
-	case err != nil:
-		return expect, err
-	case !s.Status.Effect().SealUse:
-		return expect, fmt.Errorf("licence %s is %s: %w", f.USCC, s.Status, ErrLicenceInactive)
-	case f.Name != s.Name:
-		return expect, fmt.Errorf("filing %s names %q: %w", f.FilingNumber, f.Name, ErrNameDiffers)
+// enter makes the checks before making (domain §4.2) and commits impression and order together, expecting the licence to be active at
+// this version.
+func (t *filing) enter(ctx context.Context, o register.Order, at store.Version) (FilingOutcome, error) {
+	s, version, err := t.i.Library.Standing(ctx, t.USCC)
+	if err != nil {
+		return FilingOutcome{}, err
 	}
-	if _, ordered := o.Request(f.SealType); !ordered {
-		return expect, fmt.Errorf("type %s: %w", f.SealType, ErrTypeNotInSet)
+	if err := t.judge(o, s); err != nil {
+		return FilingOutcome{}, err
 	}
-	return expect, nil
+	e := register.Entry{Order: o.ID}
+	if e.Derivation, err = t.look(); err != nil {
+		return FilingOutcome{}, err
+	}
+	if t.SealType == legalRep {
+		e.Person = s.LegalRep
+	}
+	imp, d, err := t.i.Register.File(ctx, t.env, t.Filing, e, t.by)
+	if err != nil {
+		return FilingOutcome{}, err
+	}
+	o = o.With(register.Request{Type: t.SealType, State: register.RequestReceived, Impression: imp.ID})
+	o, moved, err := o.Move(o.Next(), at, t.change(register.ReasonImpressionFiled))
+	if err != nil {
+		return FilingOutcome{}, err
+	}
+	d.Add(moved, register.Draft{Expect: []store.Expect{licence.Expect(t.USCC, version)}})
+	receipt, err := t.i.Store.Commit(ctx, d.Mutation(t.req))
+	if err != nil {
+		return FilingOutcome{}, fmt.Errorf("filing %s: %w", t.FilingNumber, err)
+	}
+	if o.State == register.AwaitingCertificate {
+		t.i.wakeMaker()
+	}
+	return FilingOutcome{Impression: imp, Order: o, Receipt: receipt}, nil
 }
 
-// look makes the checks on the picture and says how the seal's picture derives from it.
-func (i *Issuance) look(f register.Filing) (derivation string, err error) {
-	d, m, err := i.derive(f.SealType, f.Format, f.WidthMM, f.HeightMM, f.Image)
+func (t *filing) change(r register.Reason) register.Change {
+	return register.Change{Actor: t.by, Reason: r, Evidence: t.FilingNumber, Time: t.i.now()}
+}
+
+func (t *filing) judge(o register.Order, s licence.Standing) error {
+	_, ordered := o.Request(t.SealType)
+	switch {
+	case !s.Status.Effect().SealUse:
+		return fmt.Errorf("licence %s is %s: %w", t.USCC, s.Status, ErrLicenceInactive)
+	case t.Name != s.Name:
+		return fmt.Errorf("filing %s names %q: %w", t.FilingNumber, t.Name, ErrNameDiffers)
+	case !ordered:
+		return fmt.Errorf("type %s: %w", t.SealType, ErrTypeNotInSet)
+	}
+	return nil
+}
+
+// lookAtPicture makes the checks on the picture and says how the seal's picture derives from it.
+func (t *filing) lookAtPicture() (derivation string, err error) {
+	d, m, err := t.i.derive(t.SealType, t.Format, t.WidthMM, t.HeightMM, t.Image)
 	if err != nil {
-		return "", fmt.Errorf("filing %s: %w", f.FilingNumber, err)
+		return "", fmt.Errorf("filing %s: %w", t.FilingNumber, err)
 	}
 	return fmt.Sprintf("PNG, white made transparent, overlap %.4f, %.0f dpi, ink %s, red %.2f", d.IoU, m.DPI, m.Ink, m.RedShare), nil
+}
+
+// refuse makes the order wait for a human and returns the named error.
+func (t *filing) refuse(ctx context.Context, o register.Order, at store.Version, code string, cause error) error {
+	_, d, err := o.Fail(register.Exception{Code: code, Detail: cut(cause.Error(), 300), Type: t.SealType, Filing: t.FilingNumber, SM3: t.SM3()},
+		at, t.change(register.ReasonImpressionRefused))
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if _, err := t.i.Store.Commit(ctx, d.Mutation(t.req)); err != nil {
+		return fmt.Errorf("recording the exception of order %s: %w", o.ID, err)
+	}
+	return cause
 }
 
 // formats are the names that a filing may give a picture's format.
@@ -170,44 +226,6 @@ func (i *Issuance) derive(sealType, format string, width, height float64, image 
 	}
 	d, err := impression.Derive(p, size)
 	return d, m, err
-}
-
-// enterFiling commits impression and order together.
-func (i *Issuance) enterFiling(ctx context.Context, req *keystore.Request, actor access.Actor, env envelope.Envelope, f register.Filing,
-	o register.Order, at store.Version, derivation string, standing store.Expect) (FilingOutcome, error) {
-	imp, d, err := i.Register.File(ctx, env, f, o.ID, derivation, actor.Audit())
-	if err != nil {
-		return FilingOutcome{}, err
-	}
-	o = o.With(register.Request{Type: f.SealType, State: register.RequestReceived, Impression: imp.ID})
-	o, moved, err := o.Move(o.Next(), at, register.Change{Actor: actor.Audit(), Reason: register.ReasonImpressionFiled,
-		Evidence: f.FilingNumber, Time: i.now()})
-	if err != nil {
-		return FilingOutcome{}, err
-	}
-	d.Add(moved, register.Draft{Expect: []store.Expect{standing}})
-	receipt, err := i.Store.Commit(ctx, d.Mutation(req))
-	if err != nil {
-		return FilingOutcome{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
-	}
-	if o.State == register.AwaitingCertificate {
-		i.wakeMaker()
-	}
-	return FilingOutcome{Impression: imp, Order: o, Receipt: receipt}, nil
-}
-
-// refuseFiling makes the order wait for a human and returns the named error.
-func (i *Issuance) refuseFiling(ctx context.Context, req *keystore.Request, actor access.Actor, o register.Order, at store.Version,
-	f register.Filing, code string, cause error) error {
-	_, d, err := o.Fail(register.Exception{Code: code, Detail: cut(cause.Error(), 300), Type: f.SealType, Filing: f.FilingNumber, SM3: f.SM3()},
-		at, register.Change{Actor: actor.Audit(), Reason: register.ReasonImpressionRefused, Evidence: f.FilingNumber, Time: i.now()})
-	if err != nil {
-		return errors.Join(cause, err)
-	}
-	if _, err := i.Store.Commit(ctx, d.Mutation(req)); err != nil {
-		return fmt.Errorf("recording the exception of order %s: %w", o.ID, err)
-	}
-	return cause
 }
 
 // cut shortens text to n characters.

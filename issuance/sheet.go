@@ -148,9 +148,30 @@ func division(l licence.Licence) string {
 	return code
 }
 
-// bear writes the intents of the missing keys in one commit and has the token make them. The label carries the number: a token that
-// holds a key of that number from a life this store does not remember refuses to make another.
+// maxRounds bounds how often new numbers are tried for keys whose numbers the token has seen before.
+const maxRounds = 100
+
+// bear has the token make the missing keys. The label carries the seal's number: a token that holds a key of that number, from a life
+// that this store does not remember, refuses to make another, and the seal gets the next number.
 func (i *Issuance) bear(ctx context.Context, m *making, s *set) error {
+	for round := 1; ; round++ {
+		err := i.bearMissing(ctx, s)
+		for _, h := range s.sheets {
+			if h.born.key != nil {
+				m.born[h.request.Type] = h.born
+			}
+		}
+		if !errors.Is(err, keystore.ErrKeyExists) || round == maxRounds {
+			return err
+		}
+		if err := i.number(ctx, m, s); err != nil {
+			return err
+		}
+	}
+}
+
+// bearMissing writes the intents of the missing keys in one commit and generates them.
+func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
 	var missing []*sheet
 	var wants []keystore.Want
 	for _, h := range s.sheets {
@@ -170,18 +191,12 @@ func (i *Issuance) bear(ctx context.Context, m *making, s *set) error {
 	for n, h := range missing {
 		intent[h] = intents[n]
 	}
-	err = s.each(ctx, func(ctx context.Context, h *sheet) (err error) {
+	return s.each(ctx, func(ctx context.Context, h *sheet) (err error) {
 		if h.born.key == nil {
 			h.born.key, h.born.draft, err = i.Keys.Generate(ctx, intent[h])
 		}
 		return err
 	})
-	for _, h := range s.sheets {
-		if h.born.key != nil {
-			m.born[h.request.Type] = h.born
-		}
-	}
-	return err
 }
 
 const (

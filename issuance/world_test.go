@@ -58,9 +58,9 @@ var (
 type gate struct {
 	store.Store
 	mu     sync.Mutex
-	left   int  // commits that pass before one fails; negative: none fails; guarded by mu
-	after  bool // the failing commit happens and its answer is lost; guarded by mu
-	hook   func(m store.Mutation)
+	left   int    // commits that pass before one fails; negative: none fails; guarded by mu
+	after  bool   // the failing commit happens and its answer is lost; guarded by mu
+	hook   func() // runs before each commit; guarded by mu
 	failed int
 }
 
@@ -82,7 +82,7 @@ func (g *gate) Commit(ctx context.Context, m store.Mutation) (store.Receipt, err
 	}
 	g.mu.Unlock()
 	if hook != nil {
-		hook(m)
+		hook()
 	}
 	if now && !after {
 		return store.Receipt{}, errKilled

@@ -45,6 +45,8 @@ type desk struct {
 	keys *keystore.Keystore
 	reg  *register.Register
 	key  *softkey.Key // public security's
+
+	person string // whose name the filed seals show
 }
 
 func newDesk(t testing.TB) *desk {
@@ -118,7 +120,7 @@ func (d *desk) commit(r register.Draft) error {
 // file enters a filing.
 func (d *desk) file(f register.Filing) (register.Impression, error) {
 	d.Helper()
-	i, r, err := d.reg.File(d.ctx, d.sign(f), f, "order", "as filed", police)
+	i, r, err := d.reg.File(d.ctx, d.sign(f), f, register.Entry{Order: "order", Person: d.person}, police)
 	if err != nil {
 		return i, err
 	}

@@ -72,7 +72,17 @@ type filedRecord struct {
 type boundTo struct {
 	ID      string `json:"id"`
 	USCC    string `json:"uscc"`
+	Person  string `json:"person,omitempty"`
 	Payload string `json:"payload"`
+}
+
+// Entry is what the workflow knows of a filing beyond the filing.
+type Entry struct {
+	Order      string
+	Derivation string
+	// Person is whose name a name seal shows, empty for the others: people of one name, or one person with two enterprises, have
+	// seals of one picture.
+	Person string
 }
 
 // Filed finds the impression of a filing number. ErrFilingReused when its content was another.
@@ -92,14 +102,14 @@ func (r *Register) Filed(ctx context.Context, f Filing, payloadSM3 string) (Impr
 // File encrypts a filed impression and drafts its entry. The envelope has been opened into f by the caller, who also judges the picture
 // and fills derivation. Errors: ErrFilingReused, ErrSealCodeTaken, ErrImpressionTaken; nothing is stored by this method but, in a new
 // year, its key.
-func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, order, derivation string, actor audit.Actor) (Impression, Draft, error) {
+func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, e Entry, actor audit.Actor) (Impression, Draft, error) {
 	i, err := r.newImpression(env, f)
 	if err != nil {
 		return i, Draft{}, err
 	}
-	i.Order, i.Derivation = order, derivation
+	i.Order, i.Derivation = e.Order, e.Derivation
 	var d Draft
-	if err := r.bind(ctx, &d, i); err != nil {
+	if err := r.bind(ctx, &d, i, e.Person); err != nil {
 		return i, d, err
 	}
 	sealed, err := r.sealPicture(ctx, i, env.Payload, actor)
@@ -109,7 +119,7 @@ func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, or
 	d.putRaw(pictures, i.ID, sealed, 0)
 	err = errors.Join(d.put(impressions, i.ID, i, 0),
 		d.record(audit.Event{Kind: audit.KindImpression, Actor: actor, Subject: i.ID,
-			Detail: filedRecord{i.Filing, i.Type, i.USCC, order, i.SM3, i.PayloadSM3, i.Signature}}))
+			Detail: filedRecord{i.Filing, i.Type, i.USCC, i.Order, i.SM3, i.PayloadSM3, i.Signature}}))
 	return i, d, err
 }
 
@@ -129,7 +139,7 @@ func (r *Register) newImpression(env envelope.Envelope, f Filing) (Impression, e
 }
 
 // bind claims filing number, seal code and digest. The versions that were read are expected, so of two claims at once one fails.
-func (r *Register) bind(ctx context.Context, d *Draft, i Impression) error {
+func (r *Register) bind(ctx context.Context, d *Draft, i Impression, person string) error {
 	for _, k := range []struct {
 		c    *store.Collection
 		key  string
@@ -138,7 +148,7 @@ func (r *Register) bind(ctx context.Context, d *Draft, i Impression) error {
 	}{
 		{byFiling, i.Filing, func(boundTo) bool { return false }, ErrFilingReused},
 		{byCode, i.SealCode, func(boundTo) bool { return false }, ErrSealCodeTaken},
-		{byDigest, i.SM3, func(b boundTo) bool { return b.USCC == i.USCC }, ErrImpressionTaken},
+		{byDigest, i.SM3, func(b boundTo) bool { return b.USCC == i.USCC || person != "" && b.Person == person }, ErrImpressionTaken},
 	} {
 		if k.key == "" {
 			continue
@@ -154,7 +164,7 @@ func (r *Register) bind(ctx context.Context, d *Draft, i Impression) error {
 		if found && !k.same(b) {
 			return fmt.Errorf("filing %s: %w", i.Filing, k.err)
 		}
-		if err := d.put(k.c, k.key, boundTo{i.ID, i.USCC, i.PayloadSM3}, at); err != nil {
+		if err := d.put(k.c, k.key, boundTo{i.ID, i.USCC, person, i.PayloadSM3}, at); err != nil {
 			return err
 		}
 	}

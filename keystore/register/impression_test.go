@@ -227,6 +227,18 @@ func TestFilingKeys(t *testing.T) {
 		}
 	}
 
+	// Name seals of people of one name look alike.
+	d.person = "欧阳测甲"
+	named := same(func(*register.Filing) {})
+	d.must(d.file(named))
+	namesake := same(func(f *register.Filing) { f.Image, f.USCC = named.Image, "91410304YYY000046Y" })
+	d.must(d.file(namesake))
+	d.person = "司马测乙"
+	namesake.FilingNumber, namesake.USCC = "B-other", "91410305YYY0000548"
+	if _, err := d.file(namesake); !errors.Is(err, register.ErrImpressionTaken) {
+		t.Errorf("name seal of another name: %v", err)
+	}
+
 	if got, seen, err := d.reg.Filed(d.ctx, first, i.PayloadSM3); err != nil || !seen || got.ID != i.ID {
 		t.Errorf("the same filing: %v %v %v", got.ID, seen, err)
 	}
@@ -237,7 +249,7 @@ func TestFilingKeys(t *testing.T) {
 		t.Errorf("unknown number: %v %v", seen, err)
 	}
 	all, err := d.reg.ImpressionsOf(d.ctx, uscc)
-	if err != nil || len(all) != 3 {
+	if err != nil || len(all) != 4 {
 		t.Errorf("%d impressions, %v", len(all), err)
 	}
 }
@@ -247,7 +259,7 @@ func TestSameFilingTwiceAtOnce(t *testing.T) {
 	f := filing(t, "A-1")
 	var drafts []register.Draft
 	for range 2 {
-		_, r, err := d.reg.File(d.ctx, d.sign(f), f, "order", "", police)
+		_, r, err := d.reg.File(d.ctx, d.sign(f), f, register.Entry{Order: "order"}, police)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +330,7 @@ func TestYearKeyIsMadeOnce(t *testing.T) {
 	for n := range 4 {
 		go func() {
 			f := filing(t, "A-"+strings.Repeat("1", n+1))
-			_, _, err := d.reg.File(ctx, d.sign(f), f, "order", "", police)
+			_, _, err := d.reg.File(ctx, d.sign(f), f, register.Entry{Order: "order"}, police)
 			errs <- err
 		}()
 	}
