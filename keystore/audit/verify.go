@@ -91,16 +91,17 @@ type verifier struct {
 	opts   Options
 	report Report
 
-	head    store.Head
-	hasher  *merkle.Hasher
-	edge    *merkle.Edge
-	tile    []byte     // stored tile that the present record belongs to
-	suspect *Finding   // a record that differs from its tile, until a signed root says which is wrong
-	tiles   uint64     // tiles that must be there
-	notes   []labelled // checkpoints not reached yet, by size
-	events  events     // order of records
-	books   books      // counters and requests
-	err     error      // from a callback that cannot return one
+	head     store.Head
+	hasher   *merkle.Hasher
+	edge     *merkle.Edge
+	tile     []byte     // stored tile that the present record belongs to
+	unsigned *Finding   // records that are not those signed for, to be narrowed down at the end
+	suspect  *Finding   // a record that differs from its tile, until a signed root says which is wrong
+	tiles    uint64     // tiles that must be there
+	notes    []labelled // checkpoints not reached yet, by size
+	events   events     // order of records
+	books    books      // counters and requests
+	err      error      // from a callback that cannot return one
 }
 
 // labelled is a signed checkpoint and where it came from.
@@ -189,8 +190,11 @@ func record(index uint64, format string, args ...any) *Finding {
 	return &Finding{Part: "record", From: index, To: index + 1, Problem: fmt.Sprintf(format, args...)}
 }
 
-// first returns the earlier one of a finding and the record under suspicion.
+// first returns the earliest one of a finding, the records that were not signed for and the record under suspicion.
 func (v *verifier) first(f *Finding) error {
+	if v.unsigned != nil {
+		return v.unsigned
+	}
 	if v.suspect != nil {
 		return v.suspect
 	}
@@ -264,14 +268,21 @@ func (v *verifier) full(t merkle.Tile, hashes []byte) {
 func (v *verifier) reached() error {
 	for len(v.notes) > 0 && v.notes[0].Size == v.edge.Size() {
 		c := v.notes[0]
+		v.notes = v.notes[1:]
 		if c.Root != v.edge.Root() {
-			return v.first(&Finding{Part: "record", From: v.report.Covered, To: c.Size,
-				Problem: fmt.Sprintf("one of them is not the one that was signed for (%s of size %d)", c.from, c.Size)})
+			if v.suspect != nil {
+				return v.suspect
+			}
+			if v.unsigned == nil {
+				v.unsigned = &Finding{Part: "record", From: v.report.Covered, To: c.Size,
+					Problem: fmt.Sprintf("one of them is not the one that was signed for (%s of size %d)", c.from, c.Size)}
+			}
+			continue
 		}
 		if v.suspect != nil { // the records are the signed ones, so the tile is wrong
 			return &Finding{Part: "tile", Problem: fmt.Sprintf("the tile with record %d is not made of the signed records", v.suspect.From)}
 		}
-		v.notes, v.report.Covered = v.notes[1:], c.Size
+		v.report.Covered = c.Size
 		v.report.Checkpoints++
 	}
 	return nil
@@ -279,11 +290,14 @@ func (v *verifier) reached() error {
 
 // finish compares what the whole log must add up to.
 func (v *verifier) finish() error {
+	size := v.edge.Size()
+	v.report.Root = Hash(v.edge.Root())
+	if v.unsigned != nil {
+		return v.narrow()
+	}
 	if v.suspect != nil {
 		return v.suspect
 	}
-	size := v.edge.Size()
-	v.report.Root = Hash(v.edge.Root())
 	switch stored, err := v.file.Tiles(v.ctx); {
 	case err != nil:
 		return err
@@ -301,6 +315,19 @@ func (v *verifier) finish() error {
 		return &Finding{Part: "checkpoint", Problem: fmt.Sprintf("%s is signed for %d records, there are %d", v.notes[0].from, v.notes[0].Size, size)}
 	}
 	return v.books.finish(v.ctx, v.file)
+}
+
+// narrow looks among the records that were not signed for at those whose hash in the head differs: if the head was left alone, it tells
+// more exactly.
+func (v *verifier) narrow() error {
+	if v.edge.Size() != v.head.Size || slices.Equal(v.edge.Range(), v.head.Range) {
+		return v.unsigned
+	}
+	var near *Finding
+	if errors.As(v.edgeFinding(), &near) && near.From < v.unsigned.To && near.To > v.unsigned.From {
+		v.unsigned.From, v.unsigned.To = max(near.From, v.unsigned.From), min(near.To, v.unsigned.To)
+	}
+	return v.unsigned
 }
 
 // edgeFinding names the records of the first range hash that differs: the part of the tree that no full tile holds yet.

@@ -54,42 +54,43 @@ func badPage(id uint64, what string) error {
 	return fmt.Errorf("page %d: %s: %w", id, what, ErrCorrupt)
 }
 
-// meta finds the newer valid one of the two meta pages and returns the root page.
+// meta reads both meta pages and returns the root page of the newer. One damaged meta page is damage too: the file then shows the state
+// before its last commit. (A power cut in the middle of a commit leaves one behind; opening the store and committing mends it.)
 func (p *pageCheck) meta() (root uint64, err error) {
-	var newest uint64
-	found := false
-	for _, at := range p.metaPlaces() {
-		b := make([]byte, metaSize)
-		if _, err := p.file.ReadAt(b, at+pageHead); err != nil {
-			continue
-		}
-		h := fnv.New64a()
-		h.Write(b[:56])
-		if binary.LittleEndian.Uint32(b) != metaMagic || h.Sum64() != binary.LittleEndian.Uint64(b[56:]) {
-			continue
-		}
-		if tx := binary.LittleEndian.Uint64(b[48:]); !found || tx > newest {
-			found, newest = true, tx
-			root, p.size, p.count = binary.LittleEndian.Uint64(b[16:]), uint64(binary.LittleEndian.Uint32(b[8:])), binary.LittleEndian.Uint64(b[40:])
-		}
+	first, err := p.metaAt(0)
+	if err != nil {
+		return 0, badPage(0, "is no valid meta page")
+	}
+	p.size = uint64(binary.LittleEndian.Uint32(first[8:]))
+	second, err := p.metaAt(int64(p.size))
+	if err != nil || binary.LittleEndian.Uint32(second[8:]) != binary.LittleEndian.Uint32(first[8:]) {
+		return 0, badPage(1, "is no valid meta page")
+	}
+	if binary.LittleEndian.Uint64(second[48:]) > binary.LittleEndian.Uint64(first[48:]) {
+		first = second
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return 0, fmt.Errorf("checking pages: %w", err)
 	}
-	if !found || p.size < 1024 || p.size > 1<<16 || p.count > uint64(info.Size())/p.size {
-		return 0, badPage(0, "no valid meta page")
+	p.count = binary.LittleEndian.Uint64(first[40:])
+	if p.size < 1024 || p.size > 1<<16 || p.count > uint64(info.Size())/p.size {
+		return 0, badPage(0, "tells of more pages than the file has")
 	}
-	return root, nil
+	return binary.LittleEndian.Uint64(first[16:]), nil
 }
 
-// metaPlaces lists where the two meta pages may lie: page 1 begins where the page size says.
-func (p *pageCheck) metaPlaces() []int64 {
-	places := []int64{0}
-	for size := int64(1024); size <= 1<<16; size *= 2 {
-		places = append(places, size)
+func (p *pageCheck) metaAt(at int64) ([]byte, error) {
+	b := make([]byte, metaSize)
+	if _, err := p.file.ReadAt(b, at+pageHead); err != nil {
+		return nil, err
 	}
-	return places
+	h := fnv.New64a()
+	h.Write(b[:56])
+	if binary.LittleEndian.Uint32(b) != metaMagic || h.Sum64() != binary.LittleEndian.Uint64(b[56:]) {
+		return nil, ErrCorrupt
+	}
+	return b, nil
 }
 
 // read returns a page with its overflow, each page at most once.
