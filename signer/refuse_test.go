@@ -165,9 +165,9 @@ func (forgets) Lookup(context.Context, store.Request) (store.Receipt, error) {
 	return store.Receipt{}, store.ErrNotFound
 }
 
-// TestOrderOfLaw3: with everything wrong at once the earliest question answers; each repair uncovers the next, and whoever is not
+// TestLaw03Order: with everything wrong at once the earliest question answers; each repair uncovers the next, and whoever is not
 // entitled hears the same as about a seal that does not exist.
-func TestOrderOfLaw3(t *testing.T) {
+func TestLaw03Order(t *testing.T) {
 	w := newWorld(t)
 	w.makeSeal(t, sealFuture, "01", w.clock.now().Add(time.Hour), w.clock.now().AddDate(1, 0, 0))
 	w.suspend(t, sealFuture)

@@ -54,7 +54,7 @@ func checkSignature(t *testing.T, w *world, der []byte, hash [32]byte, property 
 	if err != nil || !bytes.Equal(esl, s.Seal.Raw) {
 		t.Errorf("embedded seal is not the registered one (%v)", err)
 	}
-	if !s.SignatoryListed() || [32]byte(s.DataHash) != hash || s.PropertyInfo != property || !s.Time.Equal(w.clock.now()) || len(s.Notes) > 0 {
+	if !s.SignatoryListed() || s.DataHash != hash || s.PropertyInfo != property || !s.Time.Equal(w.clock.now()) || len(s.Notes) > 0 {
 		t.Errorf("listed %v, hash %x, property %q, time %s, notes %v", s.SignatoryListed(), s.DataHash, s.PropertyInfo, s.Time, s.Notes)
 	}
 }
@@ -215,8 +215,8 @@ func TestDelegatedUses(t *testing.T) {
 	}
 }
 
-// TestFailedCommit: without a durable record nothing is released, whatever the store says.
-func TestFailedCommit(t *testing.T) {
+// TestLaw02NothingLeavesWithoutItsRecord: without a durable record nothing is released, whatever the store says.
+func TestLaw02NothingLeavesWithoutItsRecord(t *testing.T) {
 	w := newWorld(t)
 	for i, fail := range []error{store.ErrUnavailable, store.ErrUnknownOutcome, store.ErrClock, store.ErrReadOnly, store.ErrFenced} {
 		before := w.Stats()
@@ -236,8 +236,8 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-// TestSuspensionRace: a suspension that is durable before the releasing commit wins, and the caller is told so by name.
-func TestSuspensionRace(t *testing.T) {
+// TestLaw03SuspensionWins: a suspension that is durable before the releasing commit wins, and the caller is told so by name.
+func TestLaw03SuspensionWins(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		act  func(*world)
@@ -293,8 +293,8 @@ func countSignatures(t *testing.T, rs []store.Record) (n int) {
 	return n
 }
 
-// TestSuspensionHammer: signatures and a suspension at once; no record of a signature stands behind the record of the suspension.
-func TestSuspensionHammer(t *testing.T) {
+// TestLaw03SuspensionUnderLoad: signatures and a suspension at once; no record of a signature stands behind the record of the suspension.
+func TestLaw03SuspensionUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	w.delegate(t, "delegation-1", 1<<20)
 	started, stopped := make(chan struct{}, 1024), make(chan struct{})
@@ -359,5 +359,44 @@ func TestFind(t *testing.T) {
 		if c.want == nil && !bytes.Equal(rec.Signature, rel.Record.Signature) {
 			t.Errorf("%s: another record", c.name)
 		}
+	}
+}
+
+// TestLaw11DigestIsNeverSignedAsSuch: what a client gives ends inside TBS_Sign; the key never signs it, nor anything else a client chose.
+func TestLaw11DigestIsNeverSignedAsSuch(t *testing.T) {
+	w := newWorld(t)
+	r := w.digestRequest(t, "request-1")
+	rel := mustSign(t, w, r)
+	s, err := seal.ParseSignature(rel.Signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := s.Signatory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := gm.DecodeSignature(s.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user.Key.VerifyE(r.Digest, raw) == nil || user.Key.VerifyE(user.Key.E(r.Digest[:]), raw) == nil {
+		t.Error("the client's digest was signed as it came")
+	}
+	if err := user.Key.VerifyE(user.Key.E(s.TBS), raw); err != nil {
+		t.Errorf("TBS_Sign: %v", err)
+	}
+}
+
+// TestNoSearchPerSignature: once a seal is warm, a signature is one call to the token and no search for objects in it.
+func TestNoSearchPerSignature(t *testing.T) {
+	w := newWorld(t)
+	mustSign(t, w, w.digestRequest(t, "first"))
+	before := w.token.Stats()
+	const n = 10
+	for i := range n {
+		mustSign(t, w, w.digestRequest(t, fmt.Sprint("request-", i)))
+	}
+	if after := w.token.Stats(); after.FindObjects != before.FindObjects || after.Signs != before.Signs+n {
+		t.Errorf("%d searches and %d signatures for %d requests", after.FindObjects-before.FindObjects, after.Signs-before.Signs, n)
 	}
 }
