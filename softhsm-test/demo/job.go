@@ -113,7 +113,7 @@ func (s *show) sealing(ctx context.Context, f licence.Fields, all []sealed) (*re
 	for _, use := range []struct {
 		seal  sealed
 		stamp client.Stamp
-	}{{all[0], client.Stamp{Page: 3, X: 120, Y: 200, W: 40, H: 40}}, {all[3], client.Stamp{Page: 3, X: 165, Y: 215, W: 20, H: 20}}} {
+	}{{all[0], client.Stamp{Page: 3, X: ofdgen.NameSealX, Y: ofdgen.NameSealY, W: 40, H: 40}}, {all[3], client.Stamp{Page: 3, X: ofdgen.PersonSealX, Y: ofdgen.PersonSealY, W: 20, H: 20}}} {
 		s.say("the department asks, the owner approves on the phone, seal %s signs", use.seal.Seal.Type)
 		if err := s.seal(ctx, r, use.seal.Seal.ESID, use.stamp); err != nil {
 			return nil, err
@@ -166,17 +166,23 @@ func (s *show) approval(ctx context.Context, uscc, key, esid string, document []
 // judge verifies offline, with the roots as the only trust.
 func (s *show) judge(ctx context.Context, r *result) error {
 	s.say("verify, offline, trusting the SM2 root alone")
-	text, err := s.Command(ctx, "sealctl", "verify", "--root", s.path("state", "root.pem"), s.path("sealed.ofd")).Output()
+	text, err := s.verify(ctx, "sealed.ofd", "--language", "zh").Output()
 	if err != nil {
 		return fmt.Errorf("verifying: %w\n%s", err, text)
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		s.note("%s", line)
 	}
-	if r.report, err = s.Command(ctx, "sealctl", "verify", "--output", "json", "--root", s.path("state", "root.pem"), s.path("sealed.ofd")).Output(); err != nil {
+	if r.report, err = s.verify(ctx, "sealed.ofd", "--output", "json").Output(); err != nil {
 		return fmt.Errorf("verifying: %w", err)
 	}
 	return s.write("report.json", r.report)
+}
+
+// verify prepares the offline verifier.
+func (s *show) verify(ctx context.Context, file string, args ...string) *exec.Cmd {
+	args = append([]string{"verify", "--root", s.path("state", "root.pem"), "--intermediate", s.path("state", "issuing.pem")}, args...)
+	return s.Command(ctx, "sealctl", append(args, s.path(file))...)
 }
 
 // refused asks for the same without the owner's approval.
@@ -205,14 +211,13 @@ func (s *show) tampered(ctx context.Context, r *result) error {
 	if err := s.write("tampered.ofd", bad); err != nil {
 		return err
 	}
-	cmd := s.Command(ctx, "sealctl", "verify", "--root", s.path("state", "root.pem"), s.path("tampered.ofd"))
-	text, err := cmd.Output()
+	text, err := s.verify(ctx, "tampered.ofd", "--language", "zh").Output()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		return fmt.Errorf("verifying the tampered file: exit %v, want 3\n%s", err, text)
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		if strings.Contains(line, "✗") || strings.Contains(line, "fail") || strings.Contains(line, "invalid") {
+		if strings.Contains(line, "✗") || strings.HasPrefix(line, s.path("tampered.ofd")) {
 			s.note("%s", line)
 		}
 	}
