@@ -10,6 +10,7 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/register"
 )
 
 // register enters every route. JSON routes go through huma; documents through gin routes described beside them.
@@ -33,6 +34,9 @@ func (s *Server) register() {
 func route[I, O any](s *Server, method, path, id, tag, summary string, h func(ctx context.Context, in *I) (O, error)) {
 	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, Errors: errorStatuses,
 		MaxBodyBytes: s.cfg.Limits.JSON, Security: []map[string][]string{{"mtls": {}}}}
+	if path == "/v1/impressions" { // the picture, as base64 inside the signed payload, inside the envelope
+		op.MaxBodyBytes = max(s.cfg.Limits.JSON, register.MaxImage*2)
+	}
 	huma.Register(s.routes, op, func(ctx context.Context, in *I) (*body[O], error) {
 		out, err := h(ctx, in)
 		if err != nil {

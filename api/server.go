@@ -15,6 +15,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sealkeeper/access"
 )
 
 // Config is how the HTTP side behaves.
@@ -145,6 +147,14 @@ func (s *Server) fallback(status int) gin.HandlerFunc {
 	}
 }
 
+// metrics are for operators: a scraper gets an operator's certificate.
 func (s *Server) metrics() {
-	s.engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	h := promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})
+	s.engine.GET("/metrics", func(c *gin.Context) {
+		if err := s.use.Access.Allow(callerOf(c), access.ApplianceRead, access.Resource{}); err != nil {
+			refuse(c, s.problem(c.Request.Context(), err))
+			return
+		}
+		h.ServeHTTP(c.Writer, c.Request)
+	})
 }

@@ -70,6 +70,17 @@ type signatureAnswer struct {
 // errForm is a body that is not what the route takes.
 var errForm = errors.New("not a complete signing request")
 
+// digest binds a request's meaning to its Idempotency-Key: the fields in declared order and the document, not blanks, boundaries or whether
+// it came alone or in a batch. So a call may be framed anew when it is repeated.
+func (r signatureRequest) digest(document []byte) ([32]byte, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("encoding request: %w", err)
+	}
+	d := gm.SM3(document)
+	return gm.SM3([]byte("POST\n/v1/signatures\n"), b, d[:]), nil
+}
+
 // toUse translates the wire form; every refusal names the field.
 func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte) (signer.Request, error) {
 	u := signer.Request{ID: key, BodyDigest: bodyDigest, Kind: r.Kind, Seal: r.Seal, Purpose: r.Purpose, Document: document, Approval: r.Approval, Delegation: r.Delegation}
@@ -142,15 +153,18 @@ func (s *Server) readSignature(c *gin.Context) (signer.Request, error) {
 		if err := strictJSON(raw, &r); err != nil {
 			return signer.Request{}, err
 		}
-		return r.toUse(key, bind("", key, "POST", "/v1/signatures", raw).Digest, nil)
+		d, err := r.digest(nil)
+		if err != nil {
+			return signer.Request{}, err
+		}
+		return r.toUse(key, d, nil)
 	case "multipart/form-data":
 		return s.readMultipart(c, key, params["boundary"])
 	}
 	return signer.Request{}, transport[http.StatusUnsupportedMediaType].problem("want application/json or multipart/form-data", "")
 }
 
-// readMultipart takes the parts "request" and "document", once each, in this order. The body digest covers both contents, not the
-// boundary, so a repeated call may frame them anew.
+// readMultipart takes the parts "request" and "document", once each, in this order.
 func (s *Server) readMultipart(c *gin.Context, key, boundary string) (signer.Request, error) {
 	mr := multipart.NewReader(http.MaxBytesReader(c.Writer, c.Request.Body, s.cfg.Limits.Document+s.cfg.Limits.JSON), boundary)
 	raw, err := s.readPart(mr, "request", s.cfg.Limits.JSON)
@@ -168,8 +182,11 @@ func (s *Server) readMultipart(c *gin.Context, key, boundary string) (signer.Req
 	if err := strictJSON(raw, &r); err != nil {
 		return signer.Request{}, err
 	}
-	d := gm.SM3(document)
-	return r.toUse(key, bind("", key, "POST", "/v1/signatures", append(raw, d[:]...)).Digest, document)
+	d, err := r.digest(document)
+	if err != nil {
+		return signer.Request{}, err
+	}
+	return r.toUse(key, d, document)
 }
 
 func (s *Server) readPart(mr *multipart.Reader, name string, limit int64) ([]byte, error) {
@@ -291,11 +308,11 @@ func (s *Server) readBatch(c *gin.Context) ([]batchItem, []signer.Request, error
 	}
 	uses := make([]signer.Request, len(in.Items))
 	for i, it := range in.Items {
-		body, err := json.Marshal(it.signatureRequest)
+		d, err := it.digest(nil)
 		if err != nil {
 			return nil, nil, err
 		}
-		if uses[i], err = it.toUse(it.Key, bind("", it.Key, "POST", "/v1/signatures", body).Digest, nil); err != nil {
+		if uses[i], err = it.toUse(it.Key, d, nil); err != nil {
 			return nil, nil, err
 		}
 	}
