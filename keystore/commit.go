@@ -1,6 +1,9 @@
 package keystore
 
-import "sealkeeper/keystore/store"
+import (
+	"sealkeeper/hsm"
+	"sealkeeper/keystore/store"
+)
 
 // Request names a call for idempotency. It is the store's type under the one name that the HTTP layer, which may not reach the store,
 // can say.
@@ -21,4 +24,11 @@ var (
 	ErrClock          = store.ErrClock
 	ErrReadOnly       = store.ErrReadOnly
 	ErrCursor         = store.ErrCursor
+)
+
+// Birth and TokenInfo are the token's evidence under names that the HTTP layer may say.
+type (
+	Birth     = hsm.Birth
+	TokenInfo = hsm.TokenInfo
+	Attribute = hsm.Attribute
 )
