@@ -182,7 +182,9 @@ func (s *show) judge(ctx context.Context, r *result) error {
 // verify prepares the offline verifier.
 func (s *show) verify(ctx context.Context, file string, args ...string) *exec.Cmd {
 	args = append([]string{"verify", "--root", s.path("state", "root.pem"), "--intermediate", s.path("state", "issuing.pem")}, args...)
-	return s.Command(ctx, "sealctl", append(args, s.path(file))...)
+	cmd := s.Command(ctx, "sealctl", append(args, file)...)
+	cmd.Dir = s.Dir // so that reports name the file, not the machine
+	return cmd
 }
 
 // refused asks for the same without the owner's approval.
@@ -217,7 +219,7 @@ func (s *show) tampered(ctx context.Context, r *result) error {
 		return fmt.Errorf("verifying the tampered file: exit %v, want 3\n%s", err, text)
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		if strings.Contains(line, "✗") || strings.HasPrefix(line, s.path("tampered.ofd")) {
+		if strings.Contains(line, "✗") || strings.HasPrefix(line, "tampered.ofd") {
 			s.note("%s", line)
 		}
 	}
