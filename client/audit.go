@@ -18,13 +18,7 @@ type Entry struct {
 	Subject string          `json:"subject"`
 	Detail  json.RawMessage `json:"detail,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
-	Leaf    string          `json:"leaf"` // hexadecimal leaf hash
-}
-
-// Entries is a stretch of the log; Next is the index to go on from, zero at the end.
-type Entries struct {
-	Items []Entry `json:"items"`
-	Next  uint64  `json:"next,omitempty"`
+	Leaf    []byte          `json:"leaf"` // leaf hash, 32 bytes
 }
 
 // Proof says that a record stands in the log: leaf and audit path under a signed checkpoint. Hashes are standard base64.
@@ -49,9 +43,9 @@ func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.file(ctx, "/v1/audit/checkpoint")
 }
 
-// Entries returns records from an index on; limit 0 is the appliance's default.
-func (c *Client) Entries(ctx context.Context, from uint64, limit int) (Entries, error) {
-	return get[Entries](ctx, c, "/v1/audit/entries", paging("", limit, "from", strconv.FormatUint(from, 10)))
+// Entries returns records from an index on; limit 0 is the appliance's default. Next of the page is the index to go on from, in decimal.
+func (c *Client) Entries(ctx context.Context, from uint64, limit int) (Page[Entry], error) {
+	return get[Page[Entry]](ctx, c, "/v1/audit/entries", paging("", limit, "from", strconv.FormatUint(from, 10)))
 }
 
 // Proof proves that a record stands in the log of a size; size 0 means the latest checkpoint.
@@ -64,11 +58,6 @@ func (c *Client) Consistency(ctx context.Context, from, to uint64) (Consistency,
 	return get[Consistency](ctx, c, "/v1/audit/consistency", numbers("from", from, "to", to))
 }
 
-// numbers makes a query; the second is left out when zero.
 func numbers(a string, m uint64, b string, n uint64) url.Values {
-	q := url.Values{a: {strconv.FormatUint(m, 10)}}
-	if n > 0 {
-		q.Set(b, strconv.FormatUint(n, 10))
-	}
-	return q
+	return url.Values{a: {strconv.FormatUint(m, 10)}, b: {strconv.FormatUint(n, 10)}}
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+// labels are the names of the canonical lines for the owner.
+var labels = map[string]string{
+	"sealkeeper-approval-v1": "授权一次用章", "sealkeeper-delegation-v1": "事先授权（委托用章）",
+	"request": "申请编号", "id": "委托编号", "seal": "印章编码", "document": "原文杂凑", "placement": "盖章位置", "purpose": "用途", "purposes": "用途",
+	"client": "使用方", "kinds": "文件种类", "count": "次数", "not-before": "开始时间", "expires": "截止时间", "nonce": "随机数",
+}
+
+// note is a line for people under the canonical line of a field; it is not signed.
+type note struct{ field, text string }
+
+var errNoConsent = errors.New("not approved; nothing was signed")
+
+// consent shows the very bytes that would be signed, line by line with Chinese labels, and asks. Everything goes to standard error, so
+// that standard output holds nothing but what is signed.
+func (d *device) consent(cmd *cobra.Command, message []byte, notes ...note) error {
+	w := cmd.ErrOrStderr()
+	showCanonical(w, message, notes)
+	if d.yes {
+		return nil
+	}
+	fmt.Fprint(w, "同意？(同意/yes，其他为不同意) ")
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "同意", "是", "yes", "y":
+		return nil
+	}
+	return errNoConsent
+}
+
+const labelWidth = 10 // columns of the longest label and two
+
+func showCanonical(w io.Writer, message []byte, notes []note) {
+	for i, line := range strings.Split(strings.TrimSuffix(string(message), "\n"), "\n") {
+		if i == 0 {
+			fmt.Fprintf(w, "%s (%s)\n", labels[line], line)
+			continue
+		}
+		name, value, _ := strings.Cut(line, ":")
+		fmt.Fprintf(w, "  %s%s %-10s %s\n", labels[name], strings.Repeat(" ", labelWidth-columns(labels[name])), name, visible(value))
+		for _, n := range notes {
+			if n.field == name && n.text != "" {
+				margin := strings.Repeat(" ", labelWidth+14)
+				fmt.Fprintf(w, "%s%s\n", margin, strings.ReplaceAll(visible(n.text), "\n", "\n"+margin))
+			}
+		}
+	}
+}
+
+// columns is the width on a terminal: Chinese characters take two.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		if n++; r >= 0x1100 {
+			n++
+		}
+	}
+	return n
+}
+
+// visible writes characters that steer a terminal or the direction of writing as escapes: what the owner reads is what is there.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || !unicode.IsGraphic(r)) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
