@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func main() {
 }
 
 func root() *cobra.Command {
-	var config string
+	var config, profile string
 	var checkOnly bool
 	cmd := &cobra.Command{Use: "seald", Short: "掌印 signing appliance daemon", Version: version, SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,10 +35,28 @@ func root() *cobra.Command {
 			if err != nil || checkOnly {
 				return err
 			}
-			return run(cmd.Context(), c)
+			return profiled(profile, func() error { return run(cmd.Context(), c) })
 		}}
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a processor profile of the whole run to this file")
 	cmd.Flags().StringVar(&config, "config", "seald.yaml", "configuration file")
 	cmd.Flags().BoolVar(&checkOnly, "check-config", false, "check the configuration and exit")
 	cmd.AddCommand(initCommand())
 	return cmd
+}
+
+// profiled runs do under the processor profiler when a file is named.
+func profiled(path string, do func() error) error {
+	if path == "" {
+		return do()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = do()
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }

@@ -32,7 +32,7 @@ func measure(ctx context.Context, s *show) error {
 	}
 	s.say("measuring (the machine is shared: look at the ratios)")
 	cmd := s.As(ctx, "department", "bench", "--output", "json", "--config", s.Config, "--pid", strconv.Itoa(s.SealdPID()), "--seal", all[0].Seal.ESID,
-		"--purpose", purpose, "--delegation", "bench")
+		"--purpose", purpose, "--delegation", "bench", "--batch-clients", "4")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return err

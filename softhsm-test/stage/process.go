@@ -61,7 +61,11 @@ func (s *Stage) start(name string, cmd *exec.Cmd) (*Process, string, error) {
 
 // StartSeald starts the daemon and waits until it is ready, or recovering.
 func (s *Stage) StartSeald(ctx context.Context) error {
-	p, url, err := s.start("seald", s.Command(context.WithoutCancel(ctx), "seald", "--config", s.Config))
+	args := []string{"--config", s.Config}
+	if profile := os.Getenv("SEALKEEPER_CPU_PROFILE"); profile != "" {
+		args = append(args, "--cpu-profile", profile)
+	}
+	p, url, err := s.start("seald", s.Command(context.WithoutCancel(ctx), "seald", args...))
 	if err != nil {
 		return err
 	}
