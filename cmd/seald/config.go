@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -159,6 +161,8 @@ func under(base, p string) string {
 	return filepath.Join(base, p)
 }
 
+var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
+
 func (c *Config) check() error {
 	var errs []error
 	need := func(ok bool, what string) {
@@ -167,7 +171,8 @@ func (c *Config) check() error {
 		}
 	}
 	need(c.Mode == "production" || c.Mode == "demo", "mode must be production or demo")
-	need(len(c.Division) == 6, "division must be six digits")
+	need(sixDigits.MatchString(c.Division), "division must be six digits")
+	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log must be debug, info, warn or error")
 	need(c.Store.Path != "", "store.path is missing")
 	need(c.Token.Module != "" && c.Token.Profile != "", "token.module and token.profile are needed")
 	need(c.Token.Label != "" || c.Token.Serial != "", "token.label or token.serial is needed")
@@ -176,7 +181,10 @@ func (c *Config) check() error {
 	need(c.Issuance.Release == "together" || c.Issuance.Release == "as-filed", "issuance.release must be together or as-filed")
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
 	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
-	need(c.Limits.Timeout <= 10*time.Minute, "limits.timeout is over ten minutes")
+	l := c.Limits
+	need(l.JSON >= 0 && l.Document >= 0 && l.Batch >= 0 && l.PerClient >= 0 && l.InFlight >= 0, "limits must not be negative")
+	need(l.Batch <= 100, "limits.batch is over 100")
+	need(l.Timeout >= 0 && l.Timeout <= 10*time.Minute, "limits.timeout must be within ten minutes")
 	for _, list := range [][]string{c.Sources.Registration, c.Sources.PublicSecurity, c.Sources.ELicence} {
 		_, err := points(list)
 		errs = append(errs, err)

@@ -147,7 +147,9 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.authority, err = ca.NewEmbedded(issuing, ca.Config{RootDER: a.issued[0], IssuingDER: a.issued[1], Lifetimes: ca.DefaultLifetimes(),
+	life := ca.DefaultLifetimes()
+	life.Seal = ca.Period{Years: a.cfg.Issuance.SealYears}
+	a.authority, err = ca.NewEmbedded(issuing, ca.Config{RootDER: a.issued[0], IssuingDER: a.issued[1], Lifetimes: life,
 		Subject: ca.DefaultSubjectTemplate(), Now: time.Now})
 	if err != nil {
 		return err

@@ -45,9 +45,17 @@ type PlanClient struct {
 	Certificate string `yaml:"certificate"` // where the PEM chain is written; must not exist
 }
 
-// PlanLifetimes overrides single lifetimes.
+// PlanLifetimes overrides the lifetimes of the certificates that init makes. Certificates of clients registered later live as the
+// default says; seals and theirs as issuance.seal_years does.
 type PlanLifetimes struct {
-	Root, Issuing, Maker, Audit, Seal, TLSRoot, TLSIssuing, TLSClient, TLSServer ca.Period
+	Root       ca.Period `yaml:"root"`
+	Issuing    ca.Period `yaml:"issuing"`
+	Maker      ca.Period `yaml:"maker"`
+	Audit      ca.Period `yaml:"audit"`
+	TLSRoot    ca.Period `yaml:"tls_root"`
+	TLSIssuing ca.Period `yaml:"tls_issuing"`
+	TLSClient  ca.Period `yaml:"tls_client"`
+	TLSServer  ca.Period `yaml:"tls_server"`
 }
 
 func loadPlan(path string) (*Plan, error) {
@@ -97,7 +105,7 @@ func (p *Plan) config() *Config {
 }
 
 func (l PlanLifetimes) over(d ca.Lifetimes) ca.Lifetimes {
-	for _, x := range []struct{ set, of *ca.Period }{{&l.Root, &d.Root}, {&l.Issuing, &d.Issuing}, {&l.Maker, &d.Maker}, {&l.Audit, &d.Audit}, {&l.Seal, &d.Seal},
+	for _, x := range []struct{ set, of *ca.Period }{{&l.Root, &d.Root}, {&l.Issuing, &d.Issuing}, {&l.Maker, &d.Maker}, {&l.Audit, &d.Audit},
 		{&l.TLSRoot, &d.TLSRoot}, {&l.TLSIssuing, &d.TLSIssuing}, {&l.TLSClient, &d.TLSClient}, {&l.TLSServer, &d.TLSServer}} {
 		if *x.set != (ca.Period{}) {
 			*x.of = *x.set
