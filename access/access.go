@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"sealkeeper/keystore/audit"
@@ -31,9 +30,14 @@ type Owner struct {
 
 // Access reads and writes clients, grants, devices and delegations, and judges approvals. Safe for concurrent use.
 type Access struct {
-	st   store.Store
-	cfg  Config
-	seen seen
+	st  store.Store
+	cfg Config
+
+	clients     store.Decoded[Client]
+	persons     store.Decoded[person]
+	grants      store.Decoded[Grant]
+	devices     store.Decoded[bound]
+	delegations store.Decoded[Registered]
 }
 
 // New takes the open store. Audience and Owner are required.
@@ -113,65 +117,15 @@ func (a *Access) again(ctx context.Context, req *store.Request) (store.Receipt, 
 	return r, true, nil
 }
 
-// read reads one record of a collection whose values are T.
-func read[T any](ctx context.Context, a *Access, col *store.Collection, key string) (T, store.Version, error) {
+// read reads one record of a collection whose values are T, decoded by d.
+func read[T any](ctx context.Context, a *Access, col *store.Collection, d *store.Decoded[T], key string) (T, store.Version, error) {
 	it, err := a.st.Get(ctx, col, []byte(key))
 	if err != nil {
 		var none T
 		return none, 0, err
 	}
-	v, err := decode[T](a, col, it)
+	v, err := d.Of(it)
 	return v, it.Version, err
-}
-
-// decode returns the value of an item, from memory when this very version was decoded before. Callers must not modify what it points to.
-func decode[T any](a *Access, col *store.Collection, it store.Item) (T, error) {
-	if v, ok := a.seen.get(col, it).(T); ok {
-		return v, nil
-	}
-	var v T
-	if err := json.Unmarshal(it.Value, &v); err != nil {
-		return v, fmt.Errorf("reading %s %s: %w: %w", col.Name, it.Key, store.ErrCorrupt, err)
-	}
-	a.seen.put(col, it, v)
-	return v, nil
-}
-
-// seen keeps values decoded from the store: every signature reads the same few records, and decoding them is most of that work. The
-// store is asked each time all the same, and the version it answers decides.
-type seen struct {
-	mu   sync.RWMutex
-	byID map[seenKey]seenValue // guarded by mu
-}
-
-type seenKey struct {
-	col *store.Collection
-	key string
-}
-
-type seenValue struct {
-	version store.Version
-	value   any
-}
-
-const maxSeen = 20_000 // some 20 MB
-
-func (s *seen) get(col *store.Collection, it store.Item) any {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if v := s.byID[seenKey{col, string(it.Key)}]; v.version == it.Version {
-		return v.value
-	}
-	return nil
-}
-
-func (s *seen) put(col *store.Collection, it store.Item, value any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byID == nil || len(s.byID) >= maxSeen {
-		s.byID = map[seenKey]seenValue{}
-	}
-	s.byID[seenKey{col, string(it.Key)}] = seenValue{it.Version, value}
 }
 
 // indexBy makes an index over one text field of the JSON value; an empty field is left out.
@@ -186,14 +140,14 @@ func indexBy(name string, field func(value []byte) (string, error)) store.Index 
 }
 
 // page decodes one page of a listing.
-func page[T any](ctx context.Context, a *Access, col *store.Collection, index, prefix, cursor string, limit int) ([]T, string, error) {
+func page[T any](ctx context.Context, a *Access, col *store.Collection, d *store.Decoded[T], index, prefix, cursor string, limit int) ([]T, string, error) {
 	p, err := a.st.List(ctx, col, index, []byte(prefix), cursor, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing %s: %w", col.Name, err)
 	}
 	out := make([]T, len(p.Items))
 	for i, it := range p.Items {
-		if out[i], err = decode[T](a, col, it); err != nil {
+		if out[i], err = d.Of(it); err != nil {
 			return nil, "", err
 		}
 	}

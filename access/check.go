@@ -73,17 +73,17 @@ func (a *Access) speaks(ctx context.Context, sa SignedApproval, w Want) (speaks,
 	if ap.Seal != w.Seal || ap.Client != w.Client {
 		return speaks{}, fmt.Errorf("for another seal or client: %w", ErrApprovalForeign)
 	}
-	d, version, err := a.Device(ctx, w.USCC)
+	d, version, err := a.bound(ctx, w.USCC)
 	if err != nil {
 		return speaks{}, err
 	}
 	if sa.Device != "" && sa.Device != d.KeyID() || sa.Alg != d.Alg {
 		return speaks{}, fmt.Errorf("by another device: %w", ErrApprovalForeign)
 	}
-	if err := VerifyDevice(d.Alg, d.Key, msg, sa.Signature); err != nil {
-		return speaks{}, err
+	if !d.key.verify(msg, sa.Signature) {
+		return speaks{}, ErrApprovalAltered
 	}
-	return speaks{ap, d, version}, nil
+	return speaks{ap, d.Device, version}, nil
 }
 
 // covers checks that a genuine approval covers exactly the wanted use, now, for the first time.

@@ -73,7 +73,7 @@ func (a *Access) Client(ctx context.Context, spki []byte) (Client, store.Version
 
 // active reads a client that may act.
 func (a *Access) active(ctx context.Context, id string) (Client, store.Version, error) {
-	c, v, err := read[Client](ctx, a, Clients, id)
+	c, v, err := read(ctx, a, Clients, &a.clients, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Client{}, 0, fmt.Errorf("reading client: %w", err)
 	}
@@ -88,7 +88,7 @@ func (a *Access) ClientByID(ctx context.Context, actor Actor, id string) (Client
 	if err := a.Allow(actor, ClientRead, Resource{}); err != nil {
 		return Client{}, err
 	}
-	c, _, err := read[Client](ctx, a, Clients, id)
+	c, _, err := read(ctx, a, Clients, &a.clients, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return c, fmt.Errorf("client %.12s: %w", id, ErrUnknown)
 	}
@@ -100,7 +100,7 @@ func (a *Access) ClientsPage(ctx context.Context, actor Actor, cursor string, li
 	if err := a.Allow(actor, ClientRead, Resource{}); err != nil {
 		return nil, "", err
 	}
-	return page[Client](ctx, a, Clients, "", "", cursor, limit)
+	return page(ctx, a, Clients, &a.clients, "", "", cursor, limit)
 }
 
 // Register adds a client. ErrNotEntitled, ErrClientForm, ErrClientExists, ErrTwoRoles, or an error of the store.
@@ -141,7 +141,7 @@ func (a *Access) hold(ctx context.Context, ch *Change, c Client) error {
 	if c.Person == "" {
 		return nil
 	}
-	p, v, err := read[person](ctx, a, persons, c.Person)
+	p, v, err := read(ctx, a, persons, &a.persons, c.Person)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -205,7 +205,7 @@ func (a *Access) Disable(ctx context.Context, req *store.Request, actor Actor, i
 	if r, done, err := a.again(ctx, req); done || err != nil {
 		return r, err
 	}
-	c, v, err := read[Client](ctx, a, Clients, id)
+	c, v, err := read(ctx, a, Clients, &a.clients, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Receipt{}, fmt.Errorf("client %.12s: %w", id, ErrUnknown)
 	} else if err != nil || c.State == ClientDisabled {
@@ -230,7 +230,7 @@ func (a *Access) letGo(ctx context.Context, ch *Change, c Client) error {
 	if c.Person == "" {
 		return nil
 	}
-	p, v, err := read[person](ctx, a, persons, c.Person)
+	p, v, err := read(ctx, a, persons, &a.persons, c.Person)
 	if err != nil {
 		return fmt.Errorf("reading the roles of the client's person: %w", err)
 	}

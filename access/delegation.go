@@ -82,8 +82,8 @@ func (a *Access) judge(ctx context.Context, sd SignedDelegation) (Registered, []
 	} else if err != nil {
 		return Registered{}, nil, err
 	}
-	dev, version, err := a.Device(ctx, owner.USCC)
-	if errors.Is(err, ErrNoDevice) || err == nil && VerifyDevice(sd.Alg, dev.Key, msg, sd.Signature) != nil {
+	dev, version, err := a.bound(ctx, owner.USCC)
+	if errors.Is(err, ErrNoDevice) || err == nil && (sd.Alg != dev.Alg || !dev.key.verify(msg, sd.Signature)) {
 		return Registered{}, nil, errNotOwners
 	} else if err != nil {
 		return Registered{}, nil, err
@@ -129,12 +129,12 @@ func (a *Access) DelegationsPage(ctx context.Context, actor Actor, client, curso
 	if err := a.Allow(actor, DelegationRead, Resource{Client: client}); err != nil {
 		return nil, "", err
 	}
-	return listOf[Registered](ctx, a, Delegations, client, cursor, limit)
+	return listOf(ctx, a, Delegations, &a.delegations, client, cursor, limit)
 }
 
 // delegation reads one, or errNoDelegation.
 func (a *Access) delegation(ctx context.Context, id string) (Registered, store.Version, error) {
-	d, v, err := read[Registered](ctx, a, Delegations, id)
+	d, v, err := read(ctx, a, Delegations, &a.delegations, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return d, 0, errNoDelegation
 	}

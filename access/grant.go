@@ -109,7 +109,7 @@ func (a *Access) WithdrawGrant(ctx context.Context, req *store.Request, actor Ac
 	if !cleanText(reason, 128) {
 		return store.Receipt{}, fmt.Errorf("reason of the withdrawal: %w", ErrGrantForm)
 	}
-	g, v, err := read[Grant](ctx, a, Grants, id)
+	g, v, err := read(ctx, a, Grants, &a.grants, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Receipt{}, fmt.Errorf("grant %q: %w", id, ErrUnknown)
 	} else if err != nil || g.Withdrawn != "" {
@@ -128,7 +128,7 @@ func (a *Access) GrantsPage(ctx context.Context, actor Actor, client, cursor str
 	if err := a.Allow(actor, GrantRead, Resource{Client: client}); err != nil {
 		return nil, "", err
 	}
-	return listOf[Grant](ctx, a, Grants, client, cursor, limit)
+	return listOf(ctx, a, Grants, &a.grants, client, cursor, limit)
 }
 
 // GrantSpent returns how many signatures a grant has released.
@@ -136,11 +136,11 @@ func (a *Access) GrantSpent(ctx context.Context, id string) (uint64, error) {
 	return a.st.Counter(ctx, Grant{ID: id}.Counter())
 }
 
-func listOf[T any](ctx context.Context, a *Access, col *store.Collection, client, cursor string, limit int) ([]T, string, error) {
+func listOf[T any](ctx context.Context, a *Access, col *store.Collection, d *store.Decoded[T], client, cursor string, limit int) ([]T, string, error) {
 	if client == "" {
-		return page[T](ctx, a, col, "", "", cursor, limit)
+		return page(ctx, a, col, d, "", "", cursor, limit)
 	}
-	return page[T](ctx, a, col, "client", client, cursor, limit)
+	return page(ctx, a, col, d, "client", client, cursor, limit)
 }
 
 // MaySeeSeal reports whether the actor may read a seal and its public file: operators, the owner's channel, and departments with a
@@ -180,7 +180,7 @@ func (a *Access) grantsOf(ctx context.Context, client string) ([]versioned, erro
 	}
 	gs := make([]versioned, len(p.Items))
 	for i, it := range p.Items {
-		if gs[i].Grant, err = decode[Grant](a, Grants, it); err != nil {
+		if gs[i].Grant, err = a.grants.Of(it); err != nil {
 			return nil, err
 		}
 		gs[i].version = it.Version

@@ -32,6 +32,7 @@ func Collections() []*store.Collection { return []*store.Collection{standings, v
 type Library struct {
 	st  store.Store
 	cfg Config
+	hot store.Decoded[Standing]
 }
 
 // New checks the configuration.
@@ -45,7 +46,7 @@ func New(st store.Store, cfg Config) (*Library, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Library{st, cfg}, nil
+	return &Library{st: st, cfg: cfg}, nil
 }
 
 // Change is what an event does, as pieces of the caller's commit. When Repeated is true there is nothing to commit: the same event
@@ -154,12 +155,15 @@ func (c *Change) fill(env envelope.Envelope, at store.Version, actor audit.Actor
 // Standing reads the small record of a licence: what law 3 asks before every signature. The version belongs into the releasing
 // commit's expectations, as Expect makes them.
 func (l *Library) Standing(ctx context.Context, uscc string) (Standing, store.Version, error) {
-	var s Standing
 	it, err := l.st.Get(ctx, standings, []byte(uscc))
-	if err := decode(it, err, &s); err != nil {
-		return s, 0, fmt.Errorf("reading licence %.20q: %w", uscc, err)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return s, it.Version, nil
+	if err != nil {
+		return Standing{}, 0, fmt.Errorf("reading licence %.20q: %w", uscc, err)
+	}
+	s, err := l.hot.Of(it)
+	return s, it.Version, err
 }
 
 // Expect requires a licence to be unchanged since it was read.

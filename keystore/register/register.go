@@ -67,6 +67,7 @@ type Register struct {
 	st   store.Store
 	keys *keystore.Keystore
 	now  func() time.Time
+	hot  store.Decoded[Seal]
 
 	mu   sync.Mutex
 	next map[string]uint64 // running number to try next, by division; guarded by mu
@@ -84,9 +85,12 @@ func New(cfg Config) *Register {
 
 // Seal reads a seal's record; its version belongs into the expectations of a commit that relies on the state.
 func (r *Register) Seal(ctx context.Context, esid string) (Seal, store.Version, error) {
-	var s Seal
-	at, err := r.read(ctx, seals, esid, &s)
-	return s, at, err
+	it, err := r.st.Get(ctx, seals, []byte(esid))
+	if err != nil {
+		return Seal{}, 0, named(err, seals, esid)
+	}
+	s, err := r.hot.Of(it)
+	return s, it.Version, err
 }
 
 // ExpectSeal requires a seal to be unchanged since it was read.
