@@ -167,7 +167,7 @@ var remedies = map[string]string{
 	"seal-transition":            "The present state has no way to the one asked for. Look at the seal or order.",
 	"reason-code":                "Use a reason that leads to what you want.",
 	"wrong-role":                 "The reason may be given, or the hold lifted, only by the role that the detail names.",
-	"evidence":                   "Name the decision that this rests on, in at most 1,024 bytes.",
+	"evidence":                   "Name the decision that this rests on, in at most 256 characters.",
 	"ofd-not-zip":                "Send an OFD document.",
 	"ofd-zip-structure":          "Write the package anew with a common tool: its directory and its entries contradict each other.",
 	"ofd-entry-data":             "The file is damaged. Send it again.",
