@@ -75,11 +75,6 @@ func (c Change) Mutation(req *store.Request) store.Mutation {
 	return store.Mutation{Request: req, Expect: c.Expect, Put: c.Put, Spend: c.Spend, Audit: c.Audit}
 }
 
-func (c *Change) add(d Change) {
-	c.Expect, c.Put = append(c.Expect, d.Expect...), append(c.Put, d.Put...)
-	c.Spend, c.Audit = append(c.Spend, d.Spend...), append(c.Audit, d.Audit...)
-}
-
 // record appends the audit record of the change.
 func (c *Change) record(kind string, by audit.Actor, subject string, detail any) error {
 	b, err := audit.Event{Kind: kind, Actor: by, Subject: subject, Detail: detail}.Body()

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrApprovalForm: an approval or a delegation holds a value that has no canonical form.
+// ErrApprovalForm says that an approval or a delegation holds a value that has no canonical form.
 var ErrApprovalForm = errors.New("approval has no canonical form")
 
 // Approval is the owner's consent to one use of one seal. The device key signs exactly Canonical.

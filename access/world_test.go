@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,36 +38,19 @@ type world struct {
 	*access.Access
 	st     *store.Bolt
 	path   string
-	clock  *clock
 	source *softkey.Key // the national e-licence system
 
 	security, dept access.Actor
 	phoneA, phoneB device
 }
 
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-// passes lets time pass.
-func (c *clock) passes(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
 var start = time.Date(2030, 1, 1, 8, 0, 0, 0, time.UTC)
+
+func now() time.Time { return start }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{clock: &clock{at: start}, path: filepath.Join(t.TempDir(), "store.db")}
+	w := &world{path: filepath.Join(t.TempDir(), "store.db")}
 	w.open(t)
 	var err error
 	if w.source, err = softkey.Generate(nil); err != nil {
@@ -85,12 +67,12 @@ func newWorld(t testing.TB) *world {
 func (w *world) open(t testing.TB) {
 	t.Helper()
 	var err error
-	w.st, err = store.Open(store.Config{Path: w.path, Create: true, Collections: access.Collections(), Now: w.clock.now})
+	w.st, err = store.Open(store.Config{Path: w.path, Create: true, Collections: access.Collections(), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.st.Close() })
-	w.Access, err = access.New(w.st, access.Config{Audience: "sealkeeper.demo", Now: w.clock.now,
+	w.Access, err = access.New(w.st, access.Config{Audience: "sealkeeper.demo", Now: now,
 		Owner: func(_ context.Context, esid string) (access.Owner, error) {
 			if o, ok := seals[esid]; ok {
 				return o, nil
@@ -152,7 +134,7 @@ func (w *world) assertion(t testing.TB, uscc string, d device, change func(*acce
 	t.Helper()
 	a := access.Assertion{
 		ID: "assertion-" + hex.EncodeToString(random(8)), USCC: uscc, Person: "演示数据", Role: "legal-representative",
-		DeviceAlg: d.alg, DeviceKey: d.point, IssuedAt: w.clock.now(), ExpiresAt: w.clock.now().Add(5 * time.Minute),
+		DeviceAlg: d.alg, DeviceKey: d.point, IssuedAt: now(), ExpiresAt: now().Add(5 * time.Minute),
 		Audience: "sealkeeper.demo", Nonce: hex.EncodeToString(random(16)),
 	}
 	if change != nil {
@@ -186,7 +168,7 @@ func anyOwner(g *access.Grant) { g.Seals, g.AnyOwner = nil, true }
 func (w *world) want() access.Want {
 	return access.Want{
 		Request: "request-1", Seal: sealA, SealType: "01", USCC: ownerA, Kind: "ofd", Document: gm.SM3([]byte("document")),
-		Placement: gm.SM3([]byte("placement")), Purpose: purpose, Client: w.dept.Client, Now: w.clock.now().Truncate(time.Second),
+		Placement: gm.SM3([]byte("placement")), Purpose: purpose, Client: w.dept.Client, Now: start,
 	}
 }
 
@@ -194,7 +176,7 @@ func (w *world) want() access.Want {
 func (w *world) approval(u access.Want) access.Approval {
 	return access.Approval{
 		Request: u.Request, Seal: u.Seal, Document: u.Document, Placement: u.Placement, Purpose: u.Purpose, Client: u.Client, Count: 1,
-		Expires: w.clock.now().Add(5 * time.Minute).Truncate(time.Second), Nonce: [16]byte(random(16)),
+		Expires: now().Add(5 * time.Minute).Truncate(time.Second), Nonce: [16]byte(random(16)),
 	}
 }
 

@@ -21,43 +21,23 @@ const (
 	sealNobody = "41030299999999" // never made
 )
 
-// TestRefusals: every way to be refused has its name, signs nothing, spends nothing, and is on record.
-func TestRefusals(t *testing.T) {
-	w := newWorld(t)
-	w.makeSeal(t, sealOld, "02", w.clock.now().Add(-2*time.Hour), w.clock.now().Add(-time.Hour))
-	w.makeSeal(t, sealFuture, "03", w.clock.now().Add(time.Hour), w.clock.now().Add(2*time.Hour))
-	w.makeSeal(t, sealFree, "02", w.clock.now().Add(-time.Hour), w.clock.now().Add(time.Hour))
-	w.delegate(t, "delegation-1", 1)
-	w.delegate(t, "delegation-spent", 1)
-	spent := w.delegated("spends-it")
-	spent.Delegation = "delegation-spent"
-	mustSign(t, w, spent)
-	used := w.digestRequest(t, "used")
-	mustSign(t, w, used)
-	named := func(g *access.Grant) { g.Seals = []string{sealOld, sealFuture, sealNobody} }
-	w.grant(t, "grant-more", named)
-	w.grant(t, "grant-seen", func(g *access.Grant) {
-		g.Seals, g.Purposes, g.DigestOnly = []string{sealName}, []string{"只签原文"}, false
-	})
-	w.grant(t, "grant-over", func(g *access.Grant) {
-		g.Purposes, g.NotBefore, g.Expires = []string{"过期用途"}, w.clock.now().AddDate(-2, 0, 0), w.clock.now().AddDate(-1, 0, 0)
-	})
-	w.grant(t, "grant-one", func(g *access.Grant) { g.Purposes, g.Count = []string{"一次用途"}, 1 })
-	once := w.digestRequest(t, "uses-the-grant")
-	once.Purpose = "一次用途"
-	once.Approval = w.approve(t, once, nil)
-	mustSign(t, w, once)
-	none := func(r *signer.Request) { r.Approval = nil }
+// refusalRow is one way to be refused. The request is changed before the owner approves, the approval while the owner signs, and what is
+// carried to the signer afterwards.
+type refusalRow struct {
+	name    string
+	kind    string
+	change  func(*signer.Request)
+	approve func(*access.Approval)
+	carry   func(*signer.Request)
+	actor   *access.Actor
+	want    error
+}
 
-	for _, c := range []struct {
-		name    string
-		kind    string
-		change  func(*signer.Request)  // before the owner approves
-		approve func(*access.Approval) // what the owner signs
-		carry   func(*signer.Request)  // after the owner approved
-		actor   func(a access.Actor) access.Actor
-		want    error
-	}{
+// refusalRows needs what prepareRefusals made; used is a request that was answered.
+func refusalRows(w *world, used signer.Request) []refusalRow {
+	none := func(r *signer.Request) { r.Approval = nil }
+	stranger := access.Actor{Client: access.ClientID([]byte("stranger")), Role: access.RoleDepartment}
+	return []refusalRow{
 		{name: "no request id", change: func(r *signer.Request) { r.ID = "" }, carry: none, want: signer.ErrRequestForm},
 		{name: "request id not ASCII", change: func(r *signer.Request) { r.ID = "请求" }, want: signer.ErrRequestForm},
 		{name: "unknown kind", change: func(r *signer.Request) { r.Kind = "pdf" }, want: signer.ErrRequestForm},
@@ -69,10 +49,8 @@ func TestRefusals(t *testing.T) {
 		{name: "ofd with a digest", kind: signer.KindOFD, carry: func(r *signer.Request) { r.Digest[0] = 1 }, want: signer.ErrRequestForm},
 		{name: "approval and delegation", carry: func(r *signer.Request) { r.Delegation = "delegation-1" }, want: signer.ErrRequestForm},
 
-		{name: "operator", actor: func(access.Actor) access.Actor { return w.security }, want: access.ErrNotEntitled},
-		{name: "stranger", actor: func(access.Actor) access.Actor {
-			return access.Actor{Client: access.ClientID([]byte("stranger")), Role: access.RoleDepartment}
-		}, want: access.ErrNotEntitled},
+		{name: "operator", actor: &w.security, want: access.ErrNotEntitled},
+		{name: "stranger", actor: &stranger, want: access.ErrNotEntitled},
 		{name: "unknown seal", change: func(r *signer.Request) { r.Seal = sealNobody }, want: access.ErrNotEntitled},
 		{name: "seal without a grant", change: func(r *signer.Request) { r.Seal = sealFree }, want: access.ErrNotEntitled},
 		{name: "purpose without a grant", change: func(r *signer.Request) { r.Purpose = "另一用途" }, want: access.ErrNotEntitled},
@@ -108,38 +86,74 @@ func TestRefusals(t *testing.T) {
 		{name: "not an OFD", kind: signer.KindOFD, change: func(r *signer.Request) { r.Document = []byte("not a package") }, want: ofd.ErrNotZip},
 		{name: "stamp beyond the last page", kind: signer.KindOFD, change: func(r *signer.Request) { r.Stamps = []ofd.Stamp{{Page: 9, X: 1, Y: 1, W: 1, H: 1}} },
 			want: ofd.ErrPage},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := w.digestRequest(t, "request-"+c.name)
-			if c.kind == signer.KindOFD {
-				r = w.ofdRequest(t, "request-"+c.name)
-			}
-			if c.change != nil {
-				c.change(&r)
-			}
-			if c.change != nil && r.Seal != "" && r.Purpose != "" && r.ID != "" || c.approve != nil {
-				r.Approval = w.approve(t, r, c.approve)
-			}
-			if c.carry != nil {
-				c.carry(&r)
-			}
-			actor := w.dept
-			if c.actor != nil {
-				actor = c.actor(actor)
-			}
-			records, signs, noted := w.recordsNow(), w.token.Stats().Signs, len(w.refusals())
-			rel, err := w.Sign(t.Context(), actor, r)
-			wantErr(t, err, c.want)
-			if rel.Document != nil || w.recordsNow() != records || w.token.Stats().Signs != signs {
-				t.Errorf("refused, and yet %d records and %d signatures were made", w.recordsNow()-records, w.token.Stats().Signs-signs)
-			}
-			if all := w.refusals(); len(all) != noted+1 || all[noted].Actor.ID != actor.Client || all[noted].Kind != "refusal" {
-				t.Errorf("%d refusals recorded, want one", len(all)-noted)
-			}
-		})
+	}
+}
+
+// prepareRefusals makes seals, grants and delegations that refuse for one reason each.
+func prepareRefusals(t *testing.T, w *world) (used signer.Request) {
+	t.Helper()
+	w.makeSeal(t, sealOld, "02", w.clock.now().Add(-2*time.Hour), w.clock.now().Add(-time.Hour))
+	w.makeSeal(t, sealFuture, "03", w.clock.now().Add(time.Hour), w.clock.now().Add(2*time.Hour))
+	w.makeSeal(t, sealFree, "02", w.clock.now().Add(-time.Hour), w.clock.now().Add(time.Hour))
+	w.delegate(t, "delegation-1", 1)
+	w.delegate(t, "delegation-spent", 1)
+	spent := w.delegated("spends-it")
+	spent.Delegation = "delegation-spent"
+	mustSign(t, w, spent)
+	used = w.digestRequest(t, "used")
+	mustSign(t, w, used)
+	w.grant(t, "grant-more", func(g *access.Grant) { g.Seals = []string{sealOld, sealFuture, sealNobody} })
+	w.grant(t, "grant-seen", func(g *access.Grant) {
+		g.Seals, g.Purposes, g.DigestOnly = []string{sealName}, []string{"只签原文"}, false
+	})
+	w.grant(t, "grant-over", func(g *access.Grant) {
+		g.Purposes, g.NotBefore, g.Expires = []string{"过期用途"}, w.clock.now().AddDate(-2, 0, 0), w.clock.now().AddDate(-1, 0, 0)
+	})
+	w.grant(t, "grant-one", func(g *access.Grant) { g.Purposes, g.Count = []string{"一次用途"}, 1 })
+	once := w.digestRequest(t, "uses-the-grant")
+	once.Purpose = "一次用途"
+	once.Approval = w.approve(t, once, nil)
+	mustSign(t, w, once)
+	return used
+}
+
+// TestRefusals: every way to be refused has its name, signs nothing, spends nothing, and is on record.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range refusalRows(w, prepareRefusals(t, w)) {
+		t.Run(c.name, func(t *testing.T) { refusedBy(t, w, c) })
 	}
 	if n, err := w.st.Counter(t.Context(), "delegation/delegation-1"); n != 0 || err != nil {
 		t.Errorf("refused uses spent %d of the delegation (%v)", n, err)
+	}
+}
+
+func refusedBy(t *testing.T, w *world, c refusalRow) {
+	r := w.digestRequest(t, "request-"+c.name)
+	if c.kind == signer.KindOFD {
+		r = w.ofdRequest(t, "request-"+c.name)
+	}
+	if c.change != nil {
+		c.change(&r)
+	}
+	if r.Seal != "" && r.Purpose != "" && r.ID != "" { // else there is nothing that an owner could approve
+		r.Approval = w.approve(t, r, c.approve)
+	}
+	if c.carry != nil {
+		c.carry(&r)
+	}
+	actor := w.dept
+	if c.actor != nil {
+		actor = *c.actor
+	}
+	records, signs, noted := w.recordsNow(), w.token.Stats().Signs, len(w.refusals())
+	rel, err := w.Sign(t.Context(), actor, r)
+	wantErr(t, err, c.want)
+	if rel.Document != nil || w.recordsNow() != records || w.token.Stats().Signs != signs {
+		t.Errorf("refused, and yet %d records and %d signatures were made", w.recordsNow()-records, w.token.Stats().Signs-signs)
+	}
+	if all := w.refusals(); len(all) != noted+1 || all[noted].Actor.ID != actor.Client || all[noted].Kind != "refusal" {
+		t.Errorf("%d refusals recorded, want one", len(all)-noted)
 	}
 }
 
