@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -131,4 +133,72 @@ func filePerSecond(b *testing.B) float64 {
 	close(queue)
 	writer.Wait()
 	return rate
+}
+
+// BenchmarkOpen opens a store with 250,000 values, as many remembered requests, 100,000 live counters and 8,000 records behind the
+// snapshot.
+func BenchmarkOpen(b *testing.B) {
+	seals := &store.Collection{Name: "seal", Indexes: []store.Index{{Name: "owner", Keys: func(v []byte) ([][]byte, error) { return [][]byte{v[:18]}, nil }}}}
+	cfg := store.Config{Path: filepath.Join(b.TempDir(), "bench.db"), Create: true, Collections: []*store.Collection{seals}}
+	s, err := store.Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const n = 250_000
+	for i := 0; i < n; i += 1000 {
+		var ms []store.Mutation
+		for j := i; j < i+1000; j++ {
+			m := fullCommit(0, j)
+			m.Spend = []store.Spend{{Counter: fmt.Sprintf("delegation/%d", j%100_000), N: 1}}
+			m.Put = []store.Put{{Collection: seals, Key: fmt.Appendf(nil, "%014d", j), Value: fmt.Appendf(nil, "%018d%400d", j/4, j)}}
+			ms = append(ms, m)
+		}
+		for _, r := range s.CommitAll(context.Background(), ms) {
+			if r.Err != nil {
+				b.Fatal(r.Err)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	cfg.SnapshotEvery = 1 << 30
+	if s, err = store.Open(cfg); err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; i < 8000; i += 1000 {
+		var ms []store.Mutation
+		for j := i; j < i+1000; j++ {
+			ms = append(ms, fullCommit(1, j))
+		}
+		s.CommitAll(context.Background(), ms)
+	}
+	var copied bytes.Buffer
+	if err := s.Backup(context.Background(), &copied); err != nil { // as if killed: without the snapshot of Close
+		b.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(cfg.Path, copied.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(copied.Len())/(1<<20), "MiB")
+	copied.Reset()
+	for b.Loop() {
+		s, err := store.Open(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "heap-MiB")
+		if st := s.Stats(); st.Requests < n || s.State().Size != n+8000 {
+			b.Fatalf("%+v", st)
+		}
+		s.Close() // with a huge snapshot interval it still writes one, so the next round replays nothing: the first counts
+		b.StartTimer()
+	}
 }
