@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"sealkeeper/access"
-	"sealkeeper/internal/envelope"
 	"sealkeeper/licence"
 )
 
@@ -17,7 +16,7 @@ func (s *Server) licences() {
 
 type envelopeInput struct {
 	Keyed
-	Body envelope.Envelope
+	Body message
 }
 
 type licenceInput struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"sealkeeper/access"
-	"sealkeeper/internal/envelope"
 	"sealkeeper/issuance"
 	"sealkeeper/keystore/register"
 )
@@ -13,7 +12,7 @@ func (s *Server) putLicence(ctx context.Context, in *envelopeInput) (issuance.Ev
 	if err := s.allow(in.Caller, access.LicencePut); err != nil {
 		return issuance.EventOutcome{}, err
 	}
-	return s.use.Issuance.Event(ctx, in.request("POST", "/v1/licences"), in.actor, in.Body)
+	return s.use.Issuance.Event(ctx, in.request("POST", "/v1/licences"), in.actor, in.Body.envelope())
 }
 
 func (s *Server) impressions() {
@@ -25,7 +24,7 @@ func (s *Server) putImpression(ctx context.Context, in *envelopeInput) (issuance
 	if err := s.allow(in.Caller, access.ImpressionPut); err != nil {
 		return issuance.FilingOutcome{}, err
 	}
-	return s.use.Issuance.File(ctx, in.request("POST", "/v1/impressions"), in.actor, in.Body)
+	return s.use.Issuance.File(ctx, in.request("POST", "/v1/impressions"), in.actor, in.Body.envelope())
 }
 
 type idInput struct {
@@ -78,12 +77,12 @@ func (s *Server) getOrder(ctx context.Context, in *idInput) (register.Order, err
 type collectInput struct {
 	Keyed
 	ID   string `path:"id" maxLength:"128"`
-	Body envelope.Envelope
+	Body message
 }
 
 func (s *Server) collect(ctx context.Context, in *collectInput) (issuance.CollectOutcome, error) {
 	if err := s.allow(in.Caller, access.OrderCollect); err != nil {
 		return issuance.CollectOutcome{}, err
 	}
-	return s.use.Issuance.Collect(ctx, in.request("POST", "/v1/orders/"+in.ID+"/collect"), in.actor, in.ID, in.Body)
+	return s.use.Issuance.Collect(ctx, in.request("POST", "/v1/orders/"+in.ID+"/collect"), in.actor, in.ID, in.Body.envelope())
 }
