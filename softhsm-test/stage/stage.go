@@ -180,10 +180,7 @@ func (s *Stage) Client(role string) (*client.Client, error) {
 	if c := s.clients[role]; c != nil {
 		return c, nil
 	}
-	prefix, key := filepath.Join(s.Dir, "clients", role), ".key"
-	if _, ok := Roles[role]; !ok {
-		prefix, key = filepath.Join(s.Dir, "sim", role), ".tls.key"
-	}
+	prefix, key := s.prefix(role)
 	c, err := client.New(client.Config{Address: s.Address, CA: s.CA(), Certificate: prefix + ".crt", Key: prefix + key})
 	if err == nil {
 		s.clients[role] = c
@@ -191,9 +188,18 @@ func (s *Stage) Client(role string) (*client.Client, error) {
 	return c, err
 }
 
-// ID is the client identity of a role: SHA-256 of its public key, hexadecimal.
+// prefix is where the files of a role, or of a source, begin, and how the name of its key ends.
+func (s *Stage) prefix(role string) (prefix, key string) {
+	if _, ok := Roles[role]; ok {
+		return filepath.Join(s.Dir, "clients", role), ".key"
+	}
+	return filepath.Join(s.Dir, "sim", role), ".tls.key"
+}
+
+// ID is the client identity of a role, or of a source by the simulator's file name: SHA-256 of its public key, hexadecimal.
 func (s *Stage) ID(role string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(s.Dir, "clients", role+".crt"))
+	prefix, _ := s.prefix(role)
+	b, err := os.ReadFile(prefix + ".crt")
 	if err != nil {
 		return "", err
 	}
