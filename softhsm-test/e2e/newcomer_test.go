@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sealkeeper/client"
+)
+
+// newcomer is a client registered during a test.
+type newcomer struct {
+	*client.Client
+	id string
+}
+
+// register has the security officer register a client with a fresh key.
+func (s *scene) register(t *testing.T, role string) newcomer {
+	t.Helper()
+	dir := mustOf(os.MkdirTemp(s.Dir, "newcomer-"))(t)
+	key := mustOf(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	csr := mustOf(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "示例"}}, key))(t)
+	r, _, err := s.as(t, "security").RegisterClient(t.Context(), client.NewKey(), client.Registration{Name: "示例 newcomer", Role: role,
+		CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "crt"), []byte(r.Certificate))
+	write(t, filepath.Join(dir, "key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: mustOf(x509.MarshalPKCS8PrivateKey(key))(t)}))
+	return newcomer{mustOf(client.New(client.Config{Address: s.Address, CA: s.CA(), Certificate: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key")}))(t), r.ID}
+}
+
+func write(t testing.TB, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
