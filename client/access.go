@@ -26,12 +26,12 @@ type Registered struct {
 }
 
 type registrationAnswer struct {
-	Client  Registered    `json:"client"`
-	Receipt CommitReceipt `json:"receipt"`
+	Client  Registered `json:"client"`
+	Receipt Receipt    `json:"receipt"`
 }
 
 // RegisterClient registers a client and returns it with its certificate; security operators do.
-func (c *Client) RegisterClient(ctx context.Context, key string, r Registration) (Registered, CommitReceipt, error) {
+func (c *Client) RegisterClient(ctx context.Context, key string, r Registration) (Registered, Receipt, error) {
 	a, err := post[registrationAnswer](ctx, c, "/v1/clients", key, r)
 	return a.Client, a.Receipt, err
 }
@@ -47,8 +47,8 @@ type withdrawal struct {
 }
 
 // DisableClient shuts a client out at once and for good.
-func (c *Client) DisableClient(ctx context.Context, key, id, reason string) (CommitReceipt, error) {
-	return post[CommitReceipt](ctx, c, at("/v1/clients", id, "/disable"), key, withdrawal{reason})
+func (c *Client) DisableClient(ctx context.Context, key, id, reason string) (Receipt, error) {
+	return post[Receipt](ctx, c, at("/v1/clients", id, "/disable"), key, withdrawal{reason})
 }
 
 // Grant lets one client ask for signatures, in bounds. It never replaces the owner's approval.
@@ -67,8 +67,8 @@ type Grant struct {
 }
 
 // PutGrant writes a grant; security operators do.
-func (c *Client) PutGrant(ctx context.Context, key string, g Grant) (CommitReceipt, error) {
-	return post[CommitReceipt](ctx, c, "/v1/grants", key, g)
+func (c *Client) PutGrant(ctx context.Context, key string, g Grant) (Receipt, error) {
+	return post[Receipt](ctx, c, "/v1/grants", key, g)
 }
 
 // Grants lists the grants of a client, the caller's own when client is empty.
@@ -77,8 +77,8 @@ func (c *Client) Grants(ctx context.Context, client, cursor string, limit int) (
 }
 
 // WithdrawGrant ends a grant.
-func (c *Client) WithdrawGrant(ctx context.Context, key, id, reason string) (CommitReceipt, error) {
-	return post[CommitReceipt](ctx, c, at("/v1/grants", id, "/withdraw"), key, withdrawal{reason})
+func (c *Client) WithdrawGrant(ctx context.Context, key, id, reason string) (Receipt, error) {
+	return post[Receipt](ctx, c, at("/v1/grants", id, "/withdraw"), key, withdrawal{reason})
 }
 
 // Delegation is the owner's consent in advance as the device signed it (docs/approval.md), with what the appliance keeps beside it.
@@ -100,8 +100,8 @@ type Delegation struct {
 }
 
 // PutDelegation registers a delegation exactly as the owner's device signed it; signed is its JSON.
-func (c *Client) PutDelegation(ctx context.Context, key string, signed json.RawMessage) (CommitReceipt, error) {
-	return post[CommitReceipt](ctx, c, "/v1/delegations", key, signed)
+func (c *Client) PutDelegation(ctx context.Context, key string, signed json.RawMessage) (Receipt, error) {
+	return post[Receipt](ctx, c, "/v1/delegations", key, signed)
 }
 
 // Delegations lists the delegations to a client, the caller's own when client is empty.
@@ -110,6 +110,6 @@ func (c *Client) Delegations(ctx context.Context, client, cursor string, limit i
 }
 
 // WithdrawDelegation ends a delegation.
-func (c *Client) WithdrawDelegation(ctx context.Context, key, id, reason string) (CommitReceipt, error) {
-	return post[CommitReceipt](ctx, c, at("/v1/delegations", id, "/withdraw"), key, withdrawal{reason})
+func (c *Client) WithdrawDelegation(ctx context.Context, key, id, reason string) (Receipt, error) {
+	return post[Receipt](ctx, c, at("/v1/delegations", id, "/withdraw"), key, withdrawal{reason})
 }

@@ -3,9 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"time"
 )
 
 // Fault is one thing that keeps the appliance from being ready.
@@ -82,19 +80,3 @@ func (c *Client) AcceptClock(ctx context.Context) (Decision, error) {
 func (c *Client) Resynchronise(ctx context.Context) (Decision, error) {
 	return post[Decision](ctx, c, "/v1/appliance/resynchronise", "", nil)
 }
-
-// CommitReceipt says where the records of an administrative act stand in the log.
-type CommitReceipt struct {
-	Log       string     `json:"log"`
-	First     uint64     `json:"first"`
-	Leaves    []LeafHash `json:"leaves"`
-	Time      time.Time  `json:"time"`
-	Duplicate bool       `json:"duplicate"` // the same call was answered before
-	Spent     []uint64   `json:"spent"`
-}
-
-// LeafHash is a leaf hash, in JSON an array of 32 numbers.
-type LeafHash [32]byte
-
-// String returns 64 hexadecimal digits.
-func (h LeafHash) String() string { return fmt.Sprintf("%x", h[:]) }

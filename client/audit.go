@@ -18,15 +18,15 @@ type Entry struct {
 	Subject string          `json:"subject"`
 	Detail  json.RawMessage `json:"detail,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
-	Leaf    []byte          `json:"leaf"` // leaf hash, 32 bytes
+	Leaf    string          `json:"leaf"` // leaf hash, standard base64
 }
 
 // Proof says that a record stands in the log: leaf and audit path under a signed checkpoint. Hashes are standard base64.
 type Proof struct {
 	Index      uint64   `json:"index"`
 	Size       uint64   `json:"size"`
-	Leaf       []byte   `json:"leaf"`
-	Hashes     [][]byte `json:"hashes"`
+	Leaf       string   `json:"leaf"`
+	Hashes     []string `json:"hashes"`
 	Checkpoint string   `json:"checkpoint,omitempty"`
 }
 
@@ -34,7 +34,7 @@ type Proof struct {
 type Consistency struct {
 	From       uint64   `json:"from"`
 	To         uint64   `json:"to"`
-	Hashes     [][]byte `json:"hashes"`
+	Hashes     []string `json:"hashes"`
 	Checkpoint string   `json:"checkpoint,omitempty"`
 }
 

@@ -168,7 +168,11 @@ func (c *Client) send(ctx context.Context, call Call) (*Answer, error) {
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("calling %s %s: %w", call.Method, call.Path, err)
+		var same *url.Error // says method and address again
+		if errors.As(err, &same) {
+			err = same.Err
+		}
+		return nil, fmt.Errorf("calling %s %s: %w", call.Method, c.base+call.Path, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)

@@ -135,6 +135,7 @@ func (s *settings) auditConsistency() *cobra.Command {
 	cmd.Flags().Uint64Var(&to, "to", 0, "size of the later log (default: that of the latest checkpoint)")
 	auditKey(cmd, &key)
 	cmd.MarkFlagsOneRequired("from", "checkpoint")
+	cmd.MarkFlagsRequiredTogether("checkpoint", "audit-key")
 	cmd.MarkFlagsMutuallyExclusive("from", "checkpoint")
 	return cmd
 }
@@ -181,7 +182,8 @@ func checkInclusion(raw []byte, key string) (string, error) {
 	if err := merkle.VerifyInclusion(h, p.Index, p.Size, merkle.Hash(p.Leaf), hashes(p.Hashes), c.Root); err != nil {
 		return "", exit{exitInvalid, fmt.Errorf("checking the proof: %w", err)}
 	}
-	return fmt.Sprintf("record %d with leaf %x stands in the log of %d records that the audit key signed for", p.Index, p.Leaf[:], p.Size), nil
+	leaf, err := p.Leaf.MarshalText()
+	return fmt.Sprintf("record %d with leaf %s stands in the log of %d records that the audit key signed for", p.Index, leaf, p.Size), err
 }
 
 func hashes(list []audit.Hash) []merkle.Hash {

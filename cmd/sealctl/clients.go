@@ -53,7 +53,7 @@ func (s *settings) addClient(cmd *cobra.Command, r client.Registration, out stri
 		return fmt.Errorf("%w; the client is registered: repeat with --idempotency-key %s and another --out", err, s.idempotency)
 	}
 	return s.show(cmd, map[string]any{"client": c, "receipt": receipt}, func(w io.Writer) {
-		fmt.Fprintf(w, "client\t%s\nname\t%s\nrole\t%s\ncertificate\t%s\nrecord\t%d\n", c.ID, c.Name, c.Role, out, receipt.First)
+		fmt.Fprintf(w, "client\t%s\nname\t%s\nrole\t%s\ncertificate\t%s\nrecord\t%d\n", c.ID, c.Name, c.Role, out, receipt.Index)
 	})
 }
 
@@ -93,10 +93,10 @@ func (s *settings) ending(use, short, path, tail string) *cobra.Command {
 }
 
 // showReceipt says where the record stands; an act that changed nothing wrote none.
-func showReceipt(w io.Writer, r client.CommitReceipt) {
+func showReceipt(w io.Writer, r client.Receipt) {
 	if r.Log == "" {
 		fmt.Fprintln(w, "nothing to change")
 		return
 	}
-	fmt.Fprintf(w, "record\t%d\ttime\t%s\n", r.First, when(r.Time))
+	fmt.Fprintf(w, "record\t%d of log %s\nleaf\t%s\ntime\t%s\n", r.Index, r.Log, r.Leaf, when(r.Time))
 }
