@@ -19,7 +19,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -175,11 +174,14 @@ func (c *Client) send(ctx context.Context, call Call) (*Answer, error) {
 		return nil, fmt.Errorf("calling %s %s: %w", call.Method, c.base+call.Path, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	var body bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n < 1<<20 {
+		body.Grow(int(n) + bytes.MinRead) // spares the doublings for the usual answer
+	}
+	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return nil, fmt.Errorf("reading the answer to %s %s: %w", call.Method, call.Path, err)
 	}
-	return &Answer{resp.StatusCode, resp.Header, body}, nil
+	return &Answer{resp.StatusCode, resp.Header, body.Bytes()}, nil
 }
 
 // problem reads a refusal; one that is not the appliance's own (a proxy's page) keeps its first bytes as the detail.

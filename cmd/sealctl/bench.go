@@ -37,6 +37,7 @@ type row struct {
 	P50        float64 `json:"p50_ms"`      // of one request
 	P99        float64 `json:"p99_ms"`
 	CPU        float64 `json:"cpu_us_per_op,omitempty"` // of the daemon, user and system; needs --pid
+	OwnCPU     float64 `json:"client_cpu_us_per_op"`    // of this program, on the same processors
 	RSSAnon    float64 `json:"rss_anon_mb,omitempty"`   // of the daemon at the end of the round; needs --pid
 	Signature  int     `json:"signature_bytes"`         // size of one SES_Signature, which holds the whole seal
 }
@@ -153,6 +154,7 @@ func (x *side) row(token *side, signature int) row {
 		P50:        of(func(i int) float64 { return x.took[i].p50 }),
 		P99:        of(func(i int) float64 { return x.took[i].p99 }),
 		CPU:        of(func(i int) float64 { return x.took[i].cpu }),
+		OwnCPU:     of(func(i int) float64 { return x.took[i].own }),
 		RSSAnon:    of(func(i int) float64 { return x.took[i].rss }),
 	}
 }
@@ -167,9 +169,9 @@ func median(all []float64) float64 {
 }
 
 func showRows(w io.Writer, rows []row) {
-	fmt.Fprintln(w, "MECHANISM\tCLIENTS\tBATCH\tTOKEN/s\tSERVICE/s\tRATIO\tp50 ms\tp99 ms\tCPU µs/op\tRssAnon MB\tSIGNATURE B")
+	fmt.Fprintln(w, "MECHANISM\tCLIENTS\tBATCH\tTOKEN/s\tSERVICE/s\tRATIO\tp50 ms\tp99 ms\tCPU µs/op\tCLIENT µs/op\tRssAnon MB\tSIGNATURE B")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.1f\t%.0f\t%.0f\t%d\n", r.Mechanism, r.Clients, r.Batch, r.TokenOps, r.ServiceOps, 100*r.Ratio, r.P50, r.P99,
-			r.CPU, r.RSSAnon, r.Signature)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%d\n", r.Mechanism, r.Clients, r.Batch, r.TokenOps, r.ServiceOps, 100*r.Ratio, r.P50, r.P99,
+			r.CPU, r.OwnCPU, r.RSSAnon, r.Signature)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +27,7 @@ type sample struct {
 	p50, p99 float64 // milliseconds of one call
 	cpu      float64 // microseconds of the daemon per operation
 	rss      float64 // MB of anonymous memory of the daemon
+	own      float64 // microseconds of this program per operation
 }
 
 // run counts what completes inside the span while all workers are busy. The first error ends it: figures with refusals in them mean nothing.
@@ -75,6 +77,7 @@ func (l load) watch(ctx context.Context, done *atomic.Int64, counting *atomic.Bo
 	if err != nil {
 		return s, 0, err
 	}
+	self := ownCPU()
 	start, first := time.Now(), done.Load()
 	counting.Store(true)
 	if err := wait(ctx, l.span); err != nil {
@@ -88,6 +91,7 @@ func (l load) watch(ctx context.Context, done *atomic.Int64, counting *atomic.Bo
 	}
 	s.rate = float64(counted) / elapsed.Seconds()
 	s.cpu = float64((after.cpu - before.cpu).Microseconds()) / float64(counted)
+	s.own = float64((ownCPU() - self).Microseconds()) / float64(counted)
 	s.rss = after.rss
 	return s, counted, nil
 }
@@ -101,6 +105,15 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// ownCPU is the processor time of this process so far.
+func ownCPU() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
