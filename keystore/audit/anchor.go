@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// ErrNoAnchor: nothing was ever anchored here.
+// ErrNoAnchor says that nothing was ever anchored here.
 var ErrNoAnchor = errors.New("there is no anchor")
 
 // Anchor keeps the latest signed checkpoint outside the store, so that a store put back to an earlier state contradicts it.

@@ -95,6 +95,16 @@ func OpenCheckpoint(signed []byte, key *gm.PublicKey) (Checkpoint, error) {
 	return c, nil
 }
 
+// openAny is OpenCheckpoint under the first of several keys that fits; the error is that of the last.
+func openAny(signed []byte, keys []*gm.PublicKey) (c Checkpoint, err error) {
+	for _, key := range keys {
+		if c, err = OpenCheckpoint(signed, key); err == nil {
+			return c, nil
+		}
+	}
+	return c, err
+}
+
 func keyHash(name string, p *gm.PublicKey) uint32 {
 	h := sha256.New()
 	h.Write([]byte(name + "\n" + SignatureType))

@@ -1,9 +1,9 @@
 // Package audit is the record of what the appliance did: events that enter the store's log in the same commit as what they tell of, signed
 // checkpoints over that log, anchors outside it, and proofs.
-
+//
 // Its one promise: the past cannot be put back or altered without a contradiction that a check finds. A store that is older than its
 // anchor starts as recovering and stays read-only until two operators re-synchronise it (law 12).
-
+//
 // Limits: someone who holds the store file, the anchor and the audit key's token with its PIN can write another past; only witnesses
 // outside, to whom checkpoints are posted, stand against that. Nobody reads this log to decide something.
 package audit

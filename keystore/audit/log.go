@@ -10,11 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sealkeeper/internal/gm"
 	"sealkeeper/keystore/audit/merkle"
 	"sealkeeper/keystore/store"
 )
 
-// ErrRecovering: the store differs from its anchor, and only two operators together can let it go on.
+// ErrRecovering says that the store differs from its anchor, and only two operators together can let it go on.
 var ErrRecovering = errors.New("the store does not match its anchor; two operators must re-synchronise it")
 
 // checkpoints holds signed notes: under "latest" the newest, under its size (8 bytes) one per hour and the one of every close.
@@ -29,6 +30,8 @@ func Collections() []*store.Collection { return []*store.Collection{checkpoints}
 type Config struct {
 	Key    Key
 	Anchor Anchor
+	// Former keys may have signed the anchor: after a change of keys the first anchor is still the old one's.
+	Former []*gm.PublicKey
 	// Genesis takes the store for right although nothing is anchored yet. Only the ceremony that made the store sets it.
 	Genesis bool
 	// Every is the least time between checkpoints under load, default 1 s. A single record in quiet times is signed for at once.
@@ -71,7 +74,8 @@ type signed struct {
 }
 
 // Open compares the store with its anchor. When they contradict each other the store becomes read-only and Recovering says why; that is
-// not an error. Otherwise the present state is signed for and anchored before Open returns.
+// not an error. Otherwise the present state is signed for and anchored before Open returns. What was committed after the last anchor, at
+// most Every and AnchorEvery before a crash, could be put back without a contradiction.
 func Open(ctx context.Context, st store.Store, cfg Config) (*Log, error) {
 	if cfg.Key == nil || cfg.Anchor == nil {
 		return nil, errors.New("opening audit log: key and anchor are required")
@@ -115,7 +119,7 @@ func (l *Log) compare(ctx context.Context) (reason string, err error) {
 	case err != nil:
 		return "", err
 	}
-	c, err := OpenCheckpoint(b, l.cfg.Key.Public())
+	c, err := openAny(b, append([]*gm.PublicKey{l.cfg.Key.Public()}, l.cfg.Former...))
 	switch {
 	case err != nil:
 		return fmt.Sprintf("the anchor is not good: %v", err), nil
@@ -330,8 +334,10 @@ func (l *Log) Close(ctx context.Context) error {
 	if l.Recovering() != "" {
 		return nil
 	}
-	if err := l.flush(ctx); err != nil {
-		return fmt.Errorf("closing audit log: %w", err)
+	for range 2 { // what could not be written earlier, and what came since
+		if err := l.flush(ctx); err != nil {
+			return fmt.Errorf("closing audit log: %w", err)
+		}
 	}
 	if _, err := l.sign(ctx, true); err != nil {
 		return fmt.Errorf("closing audit log: %w", err)

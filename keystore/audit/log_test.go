@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"sealkeeper/internal/gm"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
+	"sealkeeper/keystore/store/conformance"
 )
 
 func TestCheckpointAndProofs(t *testing.T) {
@@ -170,6 +173,30 @@ func TestAnchors(t *testing.T) {
 	}
 }
 
+// TestChangeOfKeys: under a new audit key, the anchor of the former one still counts, if it is named.
+func TestChangeOfKeys(t *testing.T) {
+	w := newWorld(t).found()
+	w.add(3)
+	w.close()
+	former := w.public()
+	w.key = newKey(t)
+	w.reopen()
+	if r := w.log.Recovering(); !strings.Contains(r, "not good") {
+		t.Fatalf("recovering %q", r)
+	}
+	w.close()
+	w.config.Former = []*gm.PublicKey{former}
+	w.reopen()
+	if r := w.log.Recovering(); r != "" {
+		t.Fatalf("recovering %q", r)
+	}
+	w.close()
+	report, err := audit.VerifyFile(t.Context(), w.path, w.public(), audit.Options{FormerKeys: []*gm.PublicKey{former}})
+	if err != nil || report.Bad != nil {
+		t.Fatalf("%+v %v", report.Bad, err)
+	}
+}
+
 // TestOtherPast: a store of the same length with another past, under the same key, contradicts the anchor too.
 func TestOtherPast(t *testing.T) {
 	w := newWorld(t).found()
@@ -242,21 +269,66 @@ func TestRunSignsRefusesAndCloses(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreBounded: however many are refused, and whatever becomes of the commits, memory is bounded and each refusal counts once.
 func TestRefusalsAreBounded(t *testing.T) {
 	w := newWorld(t).found()
-	for i := range 3000 {
-		w.log.Refuse(audit.Event{Actor: audit.Actor{Role: "department", ID: "c"}, Detail: struct{ N int }{i}})
+	faulty := conformance.NewFaulty(w.st, conformance.Cycle(conformance.None, conformance.Forget, conformance.Refuse, conformance.Lose))
+	l, err := audit.Open(t.Context(), faulty, audit.Config{Key: w.key, Anchor: w.anchor})
+	w.must(err)
+	refuse := func() {
+		for i := range 3000 {
+			l.Refuse(audit.Event{Actor: audit.Actor{Role: "department", ID: "c"}, Detail: struct{ N int }{i}})
+		}
 	}
+	refuse()
 	w.st.SetReadOnly("test")
-	if err := w.log.Close(t.Context()); !errors.Is(err, store.ErrReadOnly) {
+	if err := l.Close(t.Context()); !errors.Is(err, store.ErrReadOnly) && !errors.Is(err, store.ErrUnknownOutcome) && !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("closing over a store that takes nothing: %v", err)
 	}
+	refuse()
 	w.st.SetReadOnly("")
-	w.must(w.log.Close(t.Context()))
-	rs, err := w.st.Records(t.Context(), 1, 1000)
+	for err := errors.New("not yet"); err != nil; {
+		err = l.Close(t.Context())
+	}
+	total, records := uint64(0), 0
+	for from := uint64(1); from < w.st.State().Size; {
+		rs, err := w.st.Records(t.Context(), from, 1000)
+		w.must(err)
+		for _, r := range rs {
+			e, err := audit.ParseBody(r.Body)
+			w.must(err)
+			var n audit.Refused
+			w.must(json.Unmarshal(e.Result.(json.RawMessage), &n))
+			total, records = total+n.Count, records+1
+		}
+		from += uint64(len(rs))
+	}
+	if total != 6000 || records > 2*1025 {
+		t.Fatalf("%d refusals in %d records", total, records)
+	}
+}
+
+func TestAnchorEvery(t *testing.T) {
+	w := newWorld(t)
+	w.config.AnchorEvery = time.Hour
+	w.found()
+	size := func() uint64 {
+		t.Helper()
+		b, err := w.anchor.Load(t.Context())
+		w.must(err)
+		c, err := audit.OpenCheckpoint(b, w.public())
+		w.must(err)
+		return c.Size
+	}
+	w.add(4)
+	_, err := w.log.Sign(t.Context())
 	w.must(err)
-	if len(rs) != 1 || !bytes.Contains(rs[0].Body, []byte(`"overflow"`)) || !bytes.Contains(rs[0].Body, []byte(`"count":3000`)) {
-		t.Fatalf("%d records, first %s", len(rs), rs[0].Body)
+	if c, err := audit.OpenCheckpoint(w.log.Checkpoint(), w.public()); err != nil || c.Size != 5 || size() != 1 {
+		t.Fatalf("checkpoint %+v, anchor of size %d, %v", c, size(), err)
+	}
+	w.close()
+	if size() != 5 {
+		t.Fatalf("after closing the anchor is of size %d", size())
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"sealkeeper/keystore/store"
 )
 
-// ErrTwoOperators: re-synchronising takes two operators who are not the same person.
+// ErrTwoOperators says that re-synchronising takes two operators who are not the same person.
 var ErrTwoOperators = errors.New("two different operators are needed")
 
 // Resynchronised is the Detail of the record with which two operators take a store for right that contradicts its anchor.

@@ -12,7 +12,7 @@ import (
 	"sealkeeper/keystore/store"
 )
 
-// ErrProof: a proof does not prove what it says, or one was asked for beyond the log's end.
+// ErrProof says that a proof does not prove what it should, or one was asked for beyond the log's end.
 var ErrProof = errors.New("the proof does not hold")
 
 // Hash is a tree hash; in JSON it is standard base64, as in a checkpoint.

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,6 +21,9 @@ type refusals struct {
 	waiting map[string]*refusal
 	dropped uint64
 	wake    chan struct{}
+
+	writing sync.Mutex      // one writer at a time
+	pending *store.Mutation // taken, but not known to be written; repeated under its request until it is
 }
 
 // refusal is one kind of refusal in one second.
@@ -37,8 +41,8 @@ type Refused struct {
 }
 
 // Refuse records that an authenticated client was refused. It does not wait: equal events (actor, subject, detail) within one second
-// become one record with their number, written soon by Run; a record that cannot be written is tried again. What is lost when the
-// process is killed before is at most a second of refusals.
+// become one record with their number, written soon by Run and tried again until the store takes it. What is lost when the process is killed
+// before is at most a second of refusals.
 func (l *Log) Refuse(e Event) {
 	e.Kind, e.Result = KindRefusal, nil
 	body, err := e.Body()
@@ -82,29 +86,14 @@ func (r *refusals) take() (list []*refusal, dropped uint64) {
 	return list, dropped
 }
 
-// giveBack counts what could not be written among the dropped: keeping each would let a store that is down fill the memory.
-func (r *refusals) giveBack(list []*refusal, dropped uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.dropped += dropped
-	for _, x := range list {
-		r.dropped += x.count
-	}
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// flush writes what was refused, in one commit.
-func (l *Log) flush(ctx context.Context) error {
-	list, dropped := l.refusals.take()
-	var m store.Mutation
+// mutation makes the records of what was taken, nil when that is nothing.
+func (l *Log) mutation(list []*refusal, dropped uint64) (*store.Mutation, error) {
+	m := &store.Mutation{Request: &store.Request{Client: "audit-refusals", ID: rand.Text()}}
 	for _, x := range list {
 		x.event.Result = Refused{time.Unix(x.second, 0).UTC().Format(time.RFC3339), x.count}
 		body, err := x.event.Body()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		m.Audit = append(m.Audit, body)
 	}
@@ -112,17 +101,37 @@ func (l *Log) flush(ctx context.Context) error {
 		e := Event{Kind: KindRefusal, Actor: Appliance("audit"), Subject: "overflow", Result: Refused{time.Now().UTC().Format(time.RFC3339), dropped}}
 		body, err := e.Body()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		m.Audit = append(m.Audit, body)
 	}
 	if len(m.Audit) == 0 {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// flush writes what was refused, in one commit. One whose outcome is not known is repeated under the same request, so it counts once.
+func (l *Log) flush(ctx context.Context) (err error) {
+	r := &l.refusals
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if r.pending == nil {
+		if r.pending, err = l.mutation(r.take()); err != nil {
+			return fmt.Errorf("writing refusals: %w", err)
+		}
+	}
+	if r.pending == nil {
 		return nil
 	}
-	if _, err := l.st.Commit(ctx, m); err != nil {
-		l.refusals.giveBack(list, dropped)
-		l.cfg.Log.Error("refusals could not be recorded yet", "count", len(list), "error", err)
+	if _, err := l.st.Commit(ctx, *r.pending); err != nil {
+		l.cfg.Log.Error("refusals could not be recorded yet", "records", len(r.pending.Audit), "error", err)
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
 		return fmt.Errorf("writing refusals: %w", err)
 	}
+	r.pending = nil
 	return nil
 }

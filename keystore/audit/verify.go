@@ -149,13 +149,7 @@ func (v *verifier) loadNotes() error {
 }
 
 func (v *verifier) addNote(b []byte, from string) error {
-	var c Checkpoint
-	var err error
-	for _, key := range v.keys {
-		if c, err = OpenCheckpoint(b, key); err == nil {
-			break
-		}
-	}
+	c, err := openAny(b, v.keys)
 	if err != nil {
 		return &Finding{Part: "checkpoint", Problem: fmt.Sprintf("%s: %v", from, err)}
 	}

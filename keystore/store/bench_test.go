@@ -202,3 +202,26 @@ func BenchmarkOpen(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkGet reads a 400-byte value from every processor at once while nothing is written.
+func BenchmarkGet(b *testing.B) {
+	c := &store.Collection{Name: "seal"}
+	s, err := store.Open(store.Config{Path: filepath.Join(b.TempDir(), "bench.db"), Create: true, Collections: []*store.Collection{c}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var ms []store.Mutation
+	for i := range 1000 {
+		ms = append(ms, store.Mutation{Put: []store.Put{{Collection: c, Key: fmt.Appendf(nil, "%014d", i), Value: make([]byte, benchBody)}}})
+	}
+	s.CommitAll(context.Background(), ms)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for i := 0; p.Next(); i++ {
+			if _, err := s.Get(context.Background(), c, fmt.Appendf(nil, "%014d", i%1000)); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

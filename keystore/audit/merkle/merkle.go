@@ -72,7 +72,7 @@ func (h *Hasher) Node(left, right []byte) Hash {
 // Empty is the root of a tree without leaves: the hash of no bytes.
 func (h *Hasher) Empty() Hash { return h.sum(nil) }
 
-// EmptyRoot, HashLeaf, HashChildren and Size are the slice forms that transparency-dev/merkle asks for.
+// EmptyRoot is Empty. It, HashLeaf, HashChildren and Size are the forms that transparency-dev/merkle asks for.
 func (h *Hasher) EmptyRoot() []byte { e := h.Empty(); return e[:] }
 
 // HashLeaf is Leaf.
