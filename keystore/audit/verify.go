@@ -333,6 +333,9 @@ func (v *verifier) edgeFinding() error {
 			continue
 		}
 		if i >= len(v.head.Range) || have[i] != v.head.Range[i] {
+			if from+1<<level <= v.report.Covered {
+				return &Finding{Part: "head", Problem: fmt.Sprintf("its hash of records %d to %d is not that of the signed ones", from, from+1<<level-1)}
+			}
 			return &Finding{Part: "record", From: from, To: from + 1<<level, Problem: "one of them is not the one whose hash is in the head"}
 		}
 		from += 1 << level

@@ -141,6 +141,43 @@ func TestVerifyNamesTheFirstBadRecord(t *testing.T) {
 	}
 }
 
+// TestVerifyNamesOtherParts alters what is kept beside the records.
+func TestVerifyNamesOtherParts(t *testing.T) {
+	w := filled(t, 600)
+	f, err := store.OpenFile(w.path)
+	w.must(err)
+	tile, err := f.Tile(0, 1)
+	w.must(err)
+	head, err := f.Head()
+	w.must(err)
+	w.must(f.Close())
+	flip := func(s string) string { return s[:5] + string(s[5]^1) + s[6:] }
+	leaf, span := string(tile[32*7:32*8]), string(head.Range[0][:])
+	key := store.RequestKey(store.Request{Client: "client", ID: "request 17"})
+	const never = "\xff\xff\xff\xff\xff\xff\xff\xff"
+	for name, c := range map[string]struct{ from, to, part, problem string }{
+		"tile":             {leaf, flip(leaf), "tile", "record 263"},
+		"range hash":       {span, flip(span), "head", "records 0 to 511"},
+		"counter too high": {never + "delegation/1" + "\x00\x00\x00\x00\x00\x00\x02\x58", never + "delegation/1" + "\x00\x00\x00\x00\x00\x00\x02\x59", "counter", "delegation/1"},
+		"counter too low":  {never + "delegation/1" + "\x00\x00\x00\x00\x00\x00\x02\x58", never + "delegation/1" + "\x00\x00\x00\x00\x00\x00\x02\x57", "counter", "delegation/1"},
+		"counter renamed":  {never + "delegation/1", never + "delegation/2", "counter", "delegation/2"},
+		"request":          {string(key[:]), flip(string(key[:])), "request", "record 20"},
+		"value's index":    {" value 5" + "99", "\x00value 5" + "99", "", ""},
+		"index key":        {"6\x00\x01thing 6", "6\x00\x01thing 7", "index", `thing "thing 6"`},
+		"checkpoint":       {"\n661\n", "\n660\n", "checkpoint", "not a checkpoint"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, err := w.verify(w.replaceAll(c.from, c.to), audit.Options{})
+			if err != nil || (report.Bad == nil) != (c.part == "") {
+				t.Fatalf("%+v %v", report.Bad, err)
+			}
+			if report.Bad != nil && (report.Bad.Part != c.part || !strings.Contains(report.Bad.Error(), c.problem)) {
+				t.Fatalf("found %v, want %s: %s", report.Bad, c.part, c.problem)
+			}
+		})
+	}
+}
+
 // log1 is the log's identifier.
 func (w *world) log1() string {
 	w.t.Helper()
