@@ -151,7 +151,7 @@ func TestVerifyNamesOtherParts(t *testing.T) {
 	head, err := f.Head()
 	w.must(err)
 	w.must(f.Close())
-	flip := func(s string) string { return s[:5] + string(s[5]^1) + s[6:] }
+	flip := func(s string) string { return s[:5] + string([]byte{s[5] ^ 1}) + s[6:] }
 	leaf, span := string(tile[32*7:32*8]), string(head.Range[0][:])
 	key := store.RequestKey(store.Request{Client: "client", ID: "request 17"})
 	const never = "\xff\xff\xff\xff\xff\xff\xff\xff"
