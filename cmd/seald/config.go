@@ -23,7 +23,8 @@ type Config struct {
 	// Mode is production or demo. Production refuses the embedded CA for enterprise seals, test modules and synthetic codes; demo refuses
 	// everything else and marks what it makes 演示数据. No default.
 	Mode string `yaml:"mode"`
-	// Division is the six-digit code of the registration authority (GB/T 2260); it begins every esID. No default.
+	// Division is the six-digit code (GB/T 2260) of the authority that runs the appliance; it stands in the log's first record and in
+	// Audience. No default.
 	Division string `yaml:"division"`
 	// Audience is this appliance's name in identity assertions. Default sealkeeper-<division>.
 	Audience string `yaml:"audience"`
