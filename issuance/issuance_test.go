@@ -27,8 +27,8 @@ func TestFourSeals(t *testing.T) {
 	w := newWorld(t)
 	order := w.establish(uscc)
 	filings := map[string]register.Filing{}
-	for _, k := range types {
-		filings[k] = w.engrave(fields(uscc), k, 0)
+	for n, k := range types { // at full resolution, as public security's simulator files them
+		filings[k] = must(w.ps.Engrave(fields(uscc), k, n+1, draw.DefectNone, w.clock.now().Add(-time.Minute)))(t)
 		must(w.file(filings[k]))(t)
 	}
 	if o := w.order(order); o.State != register.AwaitingCertificate {
