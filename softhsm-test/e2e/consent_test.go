@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -51,16 +53,28 @@ func (a asking) approval(client string) access.Approval {
 	return v
 }
 
-// approved has a phone sign the approval, as changed, and puts it into the request.
-func (s *scene) approved(t testing.TB, a asking, p *phone.Phone, change ...func(*access.Approval)) asking {
-	t.Helper()
-	v := a.approval(mustOf(s.ID("department"))(t))
+// signedBy has a phone sign the approval, as changed, and puts it into the request of a client.
+func (a asking) signedBy(p *phone.Phone, client string, change ...func(*access.Approval)) (asking, error) {
+	v := a.approval(client)
 	for _, c := range change {
 		c(&v)
 	}
-	device := access.DeviceKeyID(mustOf(p.Public())(t))
-	a.request.Approval = encode(t, mustOf(v.Sign(access.AlgP256, device, p.Sign))(t))
-	return a
+	point, err := p.Public()
+	if err != nil {
+		return a, err
+	}
+	signed, err := v.Sign(access.AlgP256, access.DeviceKeyID(point), p.Sign)
+	if err != nil {
+		return a, err
+	}
+	a.request.Approval, err = json.Marshal(signed)
+	return a, err
+}
+
+// approved is signedBy for the department.
+func (s *scene) approved(t testing.TB, a asking, p *phone.Phone, change ...func(*access.Approval)) asking {
+	t.Helper()
+	return mustOf(a.signedBy(p, s.clientID(t, "department"), change...))(t)
 }
 
 // answer is what came of an asking.
@@ -69,13 +83,18 @@ type answer struct {
 	receipt client.Receipt
 }
 
-// sign sends the request as one of the roles.
-func (a asking) sign(t testing.TB, c *client.Client) (answer, error) {
-	t.Helper()
+// send sends the request.
+func (a asking) send(ctx context.Context, c *client.Client) (answer, error) {
 	if a.request.Kind == "digest" {
-		s, err := c.SignDigest(t.Context(), a.key, a.request)
+		s, err := c.SignDigest(ctx, a.key, a.request)
 		return answer{s.Signature, s.Receipt}, err
 	}
-	b, r, err := c.SignOFD(t.Context(), a.key, a.request, a.document)
+	b, r, err := c.SignOFD(ctx, a.key, a.request, a.document)
 	return answer{b, r}, err
+}
+
+// sign is send within a test.
+func (a asking) sign(t testing.TB, c *client.Client) (answer, error) {
+	t.Helper()
+	return a.send(t.Context(), c)
 }

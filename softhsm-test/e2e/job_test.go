@@ -14,6 +14,7 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/client"
+	"sealkeeper/connector/publicsecurity/sim/draw"
 	"sealkeeper/hsm"
 	"sealkeeper/internal/gm"
 	"sealkeeper/keystore/audit"
@@ -27,6 +28,7 @@ import (
 // TestMainJob is what the appliance exists for, from the licence event to the proof.
 func TestMainJob(t *testing.T) {
 	s := own(t, stage.Config{})
+	s.dpi = draw.DefaultDPI
 	e := mustOf(s.establish(t.Context()))(t)
 	if err := s.grant(t.Context(), func(g *access.Grant) { g.AnyOwner = true }); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,7 @@ type scene struct {
 	elicence elicence.System
 	ordinal  atomic.Int64 // of enterprises
 	filings  atomic.Int64
+	dpi      int // of the impressions; zero is the least that is accepted, which is drawn fastest
 }
 
 // start starts the daemon and takes the outside systems' keys.
@@ -99,9 +100,16 @@ func (s *scene) tell(ctx context.Context, e *enterprise, kind licence.Kind, ago 
 	return nil
 }
 
-// filing has a seal engraved.
+// filing has a seal engraved, by the simulator's own recipe where the picture matters.
 func (s *scene) filing(e *enterprise, sealType string, defect draw.Defect) (register.Filing, error) {
-	return s.police.Engrave(e.Fields, sealType, int(s.filings.Add(1)), defect, time.Now())
+	n := int(s.filings.Add(1))
+	if s.dpi == draw.DefaultDPI || defect != draw.DefectNone {
+		return s.police.Engrave(e.Fields, sealType, n, defect, time.Now())
+	}
+	code := fmt.Sprintf("%.6s%07d", e.Division, n)
+	image, w, h, err := draw.Seal(draw.Spec{Type: sealType, Name: e.Name, TaxNumber: e.USCC, Person: e.LegalRep, Code: code, DPI: 300})
+	return register.Filing{FilingNumber: "E2E-" + code + "-" + sealType, SealCode: code, SealType: sealType, USCC: e.USCC, Name: e.Name, Format: "PNG",
+		WidthMM: float64(w), HeightMM: float64(h), Image: image, Engraver: "示例刻章单位", FiledAt: time.Now().UTC().Truncate(time.Second)}, err
 }
 
 // file files impressions without a defect.
