@@ -50,6 +50,9 @@ func TestLoad(t *testing.T) {
 	if _, err := l.run(t.Context(), func(context.Context) (int, error) { return 0, refused }); !errors.Is(err, refused) {
 		t.Errorf("%v", err)
 	}
+	if _, err := l.run(t.Context(), func(context.Context) (int, error) { return 0, nil }); err == nil {
+		t.Error("a load that completed nothing has a rate")
+	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
 	if _, err := l.run(stopped, func(context.Context) (int, error) { return 1, nil }); !errors.Is(err, context.Canceled) {

@@ -30,30 +30,36 @@ type sample struct {
 	own      float64 // microseconds of this program per operation
 }
 
+// counters are what the workers and the watcher share.
+type counters struct {
+	signatures, requests atomic.Int64
+	counting, stop       atomic.Bool
+}
+
 // run counts what completes inside the span while all workers are busy. The first error ends it: figures with refusals in them mean nothing.
 func (l load) run(ctx context.Context, one func(ctx context.Context) (int, error)) (sample, error) {
-	var done atomic.Int64
-	var counting, stop atomic.Bool
+	var c counters
 	took := make([][]time.Duration, l.workers)
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range l.workers {
 		g.Go(func() error {
-			for !stop.Load() {
+			for !c.stop.Load() {
 				start := time.Now()
 				n, err := one(ctx)
 				if err != nil {
 					return err
 				}
-				done.Add(int64(n))
-				if counting.Load() {
+				c.signatures.Add(int64(n))
+				c.requests.Add(1)
+				if c.counting.Load() {
 					took[i] = append(took[i], time.Since(start))
 				}
 			}
 			return nil
 		})
 	}
-	s, counted, err := l.watch(ctx, &done, &counting)
-	stop.Store(true)
+	s, err := l.watch(ctx, &c)
+	c.stop.Store(true)
 	if werr := g.Wait(); werr != nil {
 		return sample{}, werr
 	}
@@ -61,39 +67,47 @@ func (l load) run(ctx context.Context, one func(ctx context.Context) (int, error
 		return sample{}, err
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took...)))
-	if counted == 0 || len(all) == 0 {
-		return sample{}, fmt.Errorf("nothing completed in %s: take a longer --span", l.span)
+	if s.rate == 0 || len(all) == 0 {
+		return sample{}, fmt.Errorf("nothing completed in %s: take a longer --span", maxSpans*l.span)
 	}
 	s.p50, s.p99 = milliseconds(all[len(all)/2]), milliseconds(all[len(all)*99/100])
 	return s, nil
 }
 
-// watch waits for the ramp, then reads the counters at both ends of the span.
-func (l load) watch(ctx context.Context, done *atomic.Int64, counting *atomic.Bool) (s sample, counted int64, err error) {
+// maxSpans is how many spans a measurement may take when single requests are long.
+const maxSpans = 10
+
+// watch waits for the ramp, then reads the counters at both ends of the span. Where requests are long, the span is lengthened until as many
+// have completed as there are workers: a few whole batches at the edges would say little.
+func (l load) watch(ctx context.Context, c *counters) (s sample, err error) {
 	if err := wait(ctx, l.ramp); err != nil {
-		return s, 0, err
+		return s, err
 	}
 	before, err := usageOf(l.pid)
 	if err != nil {
-		return s, 0, err
+		return s, err
 	}
-	self := ownCPU()
-	start, first := time.Now(), done.Load()
-	counting.Store(true)
-	if err := wait(ctx, l.span); err != nil {
-		return s, 0, err
+	self, start, first, requests := ownCPU(), time.Now(), c.signatures.Load(), c.requests.Load()
+	c.counting.Store(true)
+	for range maxSpans {
+		if err := wait(ctx, l.span); err != nil {
+			return s, err
+		}
+		if c.requests.Load()-requests >= int64(l.workers) {
+			break
+		}
 	}
-	counting.Store(false)
-	elapsed, counted := time.Since(start), done.Load()-first
+	c.counting.Store(false)
+	elapsed, counted := time.Since(start), c.signatures.Load()-first
 	after, err := usageOf(l.pid)
 	if err != nil || counted == 0 {
-		return s, counted, err
+		return s, err
 	}
 	s.rate = float64(counted) / elapsed.Seconds()
 	s.cpu = float64((after.cpu - before.cpu).Microseconds()) / float64(counted)
 	s.own = float64((ownCPU() - self).Microseconds()) / float64(counted)
 	s.rss = after.rss
-	return s, counted, nil
+	return s, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

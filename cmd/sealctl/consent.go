@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +33,8 @@ func (d *device) consent(cmd *cobra.Command, message []byte, notes ...note) erro
 		return nil
 	}
 	fmt.Fprint(w, "同意？(同意/yes，其他为不同意) ")
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := answer(cmd.Context(), cmd.InOrStdin())
+	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	switch strings.ToLower(strings.TrimSpace(line)) {
@@ -41,6 +42,28 @@ func (d *device) consent(cmd *cobra.Command, message []byte, notes ...note) erro
 		return nil
 	}
 	return errNoConsent
+}
+
+// answer reads one line, or gives up when the user does: a read from a terminal cannot be interrupted, so it is left behind.
+func answer(ctx context.Context, in io.Reader) (string, error) {
+	type read struct {
+		line string
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		done <- read{line, err}
+	}()
+	select {
+	case r := <-done:
+		return r.line, r.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 const labelWidth = 10 // columns of the longest label and two
