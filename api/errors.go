@@ -13,15 +13,18 @@ import (
 	"sealkeeper/signer/ofd"
 )
 
+// The approval rows stand before not-entitled: under a grant on any seal whose owner approves, the owner's signature is part of the entitlement,
+// and a forged approval and an unknown seal are one answer, named for the likelier fault.
+
 // table maps errors to problems; the first row that errors.Is finds decides. docs/problems.md is made from it.
 var table = []kind{
-	{access.ErrNotEntitled, 403, "not-entitled", "无权操作", "Not entitled", 0, true},
 	{access.ErrApprovalMissing, 403, "approval-missing", "缺少用章人授权", "The owner's approval is missing", 0, false},
 	{access.ErrApprovalReplayed, 409, "approval-replayed", "该授权已被使用", "The approval was used before", 0, false},
 	{access.ErrApprovalAltered, 403, "approval-altered", "授权签名不正确", "The approval's signature does not verify", 0, false},
 	{access.ErrApprovalExpired, 403, "approval-expired", "授权已过期", "The approval has expired", 0, false},
 	{access.ErrApprovalForeign, 403, "approval-foreign", "授权与本次请求不符", "The approval covers something else", 0, false},
 	{access.ErrApprovalForm, 422, "approval-form", "授权格式错误", "The approval has no canonical form", 0, false},
+	{access.ErrNotEntitled, 403, "not-entitled", "无权操作", "Not entitled", 0, true},
 	{access.ErrDelegationSpent, 403, "delegation-spent", "委托次数已用完", "The delegation's count is spent", 0, false},
 	{access.ErrDelegationOutOfBounds, 403, "delegation-out-of-bounds", "超出委托范围", "Outside the bounds of the delegation", 0, false},
 	{access.ErrDelegationRefused, 403, "delegation-refused", "法定代表人章不得委托", "The legal representative's seal is not delegated", 0, false},

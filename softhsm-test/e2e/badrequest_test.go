@@ -31,7 +31,7 @@ func (g *ground) requests(t *testing.T) {
 	g.signing("seal that nobody collected", "seal-inactive", 409, signer.ErrSealInactive, func(t *testing.T) asking {
 		return g.approved(t, askDigest(g.made.seals["01"], []byte("示例")), g.foreign)
 	})
-	g.signing("unknown seal", "not-entitled", 403, access.ErrNotEntitled, func(t *testing.T) asking {
+	g.signing("unknown seal", "approval-altered", 403, access.ErrApprovalAltered, func(t *testing.T) asking {
 		return g.approved(t, askDigest("41030299999999", []byte("示例")), g.foreign)
 	})
 	g.signing("legal representative's seal on a bare digest", "digest-only", 403, access.ErrDigestOnly, digest(&g.main, "05"))
@@ -151,7 +151,7 @@ func (g *ground) consents(t *testing.T) {
 	g.signing("no approval, any owner's seal", "approval-missing", 403, access.ErrApprovalMissing, func(t *testing.T) asking { return askDigest(g.other.seals["01"], []byte("示例")) })
 	g.altered("after it was signed", "approval-altered", access.ErrApprovalAltered, main)
 	// Whoever has nothing but the owner's consent learns nothing when it is not the owner's.
-	g.altered("any owner's seal", "not-entitled", access.ErrNotEntitled, func() *enterprise { return g.other })
+	g.altered("any owner's seal", "approval-altered", access.ErrApprovalAltered, func() *enterprise { return g.other })
 	g.delegations()
 }
 
@@ -185,5 +185,5 @@ func (g *ground) delegations() {
 	}
 	main, other := func() *enterprise { return g.main }, func() *enterprise { return g.other }
 	delegate("legal representative's seal", "delegation-refused", main, "05", main)
-	delegate("by another enterprise's device", "not-entitled", main, "01", other)
+	delegate("by another enterprise's device", "approval-altered", main, "01", other)
 }
