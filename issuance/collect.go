@@ -69,7 +69,8 @@ func (i *Issuance) Rebind(ctx context.Context, req *keystore.Request, actor acce
 	})
 }
 
-func (i *Issuance) collect(ctx context.Context, req *keystore.Request, actor access.Actor, o register.Order, at store.Version, env envelope.Envelope) (CollectOutcome, error) {
+func (i *Issuance) collect(ctx context.Context, req *keystore.Request, actor access.Actor, o register.Order, at store.Version,
+	env envelope.Envelope) (CollectOutcome, error) {
 	bound, err := i.Access.Bind(ctx, env, i.cfg.ELicence, o.USCC)
 	if err != nil {
 		return CollectOutcome{}, err

@@ -16,18 +16,21 @@ import (
 // Suspend stops the use of a seal at once: once this returns, nothing is signed with it (law 3). Reasons are a closed list in package
 // register. Errors: access.ErrNotEntitled, register.ErrUnknown, register.ErrReason, register.ErrRole, register.ErrEvidence,
 // register.ErrHeld, register.ErrTransition.
-func (i *Issuance) Suspend(ctx context.Context, req *keystore.Request, actor access.Actor, esid string, reason register.Reason, evidence string) (register.Seal, error) {
+func (i *Issuance) Suspend(ctx context.Context, req *keystore.Request, actor access.Actor, esid string,
+	reason register.Reason, evidence string) (register.Seal, error) {
 	return i.changeSeal(ctx, access.SealSuspend, req, esid, i.change(actor, reason, evidence), register.Seal.Suspend)
 }
 
 // Resume takes the holds of one reason away; the seal is free again when no other hold is left. Errors as of Suspend, and
 // register.ErrNotHeld.
-func (i *Issuance) Resume(ctx context.Context, req *keystore.Request, actor access.Actor, esid string, reason register.Reason, evidence string) (register.Seal, error) {
+func (i *Issuance) Resume(ctx context.Context, req *keystore.Request, actor access.Actor, esid string,
+	reason register.Reason, evidence string) (register.Seal, error) {
 	return i.changeSeal(ctx, access.SealResume, req, esid, i.change(actor, reason, evidence), lift)
 }
 
 // Cancel ends a seal for good. Signatures made before stay verifiable. Errors as of Suspend.
-func (i *Issuance) Cancel(ctx context.Context, req *keystore.Request, actor access.Actor, esid string, reason register.Reason, evidence string) (register.Seal, error) {
+func (i *Issuance) Cancel(ctx context.Context, req *keystore.Request, actor access.Actor, esid string,
+	reason register.Reason, evidence string) (register.Seal, error) {
 	return i.changeSeal(ctx, access.SealCancel, req, esid, i.change(actor, reason, evidence), cancel)
 }
 
@@ -51,7 +54,8 @@ func (i *Issuance) change(by access.Actor, reason register.Reason, evidence stri
 	return decision{register.Change{Actor: by.Audit(), Reason: reason, Evidence: evidence, Time: i.now()}, by}
 }
 
-func (i *Issuance) changeSeal(ctx context.Context, action access.Action, req *keystore.Request, esid string, d decision, act sealAct) (register.Seal, error) {
+func (i *Issuance) changeSeal(ctx context.Context, action access.Action, req *keystore.Request, esid string, d decision,
+	act sealAct) (register.Seal, error) {
 	if err := i.Access.Allow(d.by, action, access.Resource{}); err != nil {
 		return register.Seal{}, err
 	}
@@ -87,7 +91,8 @@ const (
 var ErrResolution = errors.New("resolution does not fit the order")
 
 // Resolve applies an operator's decision to an open order. sealType is for NotEngraved alone; why is kept.
-func (i *Issuance) Resolve(ctx context.Context, req *keystore.Request, actor access.Actor, order string, r Resolution, sealType, why string) (register.Order, error) {
+func (i *Issuance) Resolve(ctx context.Context, req *keystore.Request, actor access.Actor, order string,
+	r Resolution, sealType, why string) (register.Order, error) {
 	if err := i.Access.Allow(actor, access.OrderResolve, access.Resource{}); err != nil {
 		return register.Order{}, err
 	}
@@ -128,7 +133,9 @@ func resolve(o register.Order, r Resolution, sealType, why string) (register.Ord
 		return o.Next(), o, nil
 	case r == CancelOrder:
 		return register.OrderCancelled, o, nil
-	case r == NotEngraved && ordered && (q.State == register.RequestAwaiting || q.State == register.RequestReceived):
+	case r == NotEngraved && !(ordered && (q.State == register.RequestAwaiting || q.State == register.RequestReceived)):
+		return "", o, fmt.Errorf("type %.16q of order %s: %w: %w", sealType, o.ID, ErrResolution, register.ErrNotOrdered)
+	case r == NotEngraved:
 		q.State, q.Reason, q.Impression = register.RequestNotEngraved, cut(why, 256), ""
 		o = o.With(q)
 		return o.Next(), o, nil

@@ -245,7 +245,7 @@ func TestResolution(t *testing.T) {
 		"nothing to continue": {resolve(issuance.Continue, "", "示例"), issuance.ErrResolution},
 		"no reason":           {resolve(issuance.CancelOrder, "", " "), issuance.ErrResolution},
 		"no such resolution":  {resolve("forget", "", "示例"), issuance.ErrResolution},
-		"type not ordered":    {resolve(issuance.NotEngraved, "04", "示例"), issuance.ErrResolution},
+		"type not ordered":    {resolve(issuance.NotEngraved, "04", "示例"), register.ErrNotOrdered},
 		"by a department": {func() error {
 			_, err := w.iss.Resolve(w.ctx, nil, tax, order, issuance.CancelOrder, "", "x")
 			return err
