@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sealkeeper/client"
@@ -17,7 +18,18 @@ import (
 // newcomer is a client registered during a test.
 type newcomer struct {
 	*client.Client
-	id string
+	id, dir string
+}
+
+// at is the same caller after the appliance moved to another address.
+func (n newcomer) at(t *testing.T, s *scene) newcomer {
+	t.Helper()
+	c, err := client.New(client.Config{Address: s.Address, CA: s.CA(), Certificate: filepath.Join(n.dir, "crt"), Key: filepath.Join(n.dir, "key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Client = c
+	return n
 }
 
 // register has the security officer register a client with a fresh key.
@@ -26,14 +38,18 @@ func (s *scene) register(t *testing.T, role string) newcomer {
 	dir := mustOf(os.MkdirTemp(s.Dir, "newcomer-"))(t)
 	key := mustOf(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	csr := mustOf(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "示例"}}, key))(t)
-	r, _, err := s.as(t, "security").RegisterClient(t.Context(), client.NewKey(), client.Registration{Name: "示例 newcomer", Role: role,
+	person := ""
+	if strings.HasPrefix(role, "operator-") {
+		person = "E2E-" + client.NewKey()
+	}
+	r, _, err := s.as(t, "security").RegisterClient(t.Context(), client.NewKey(), client.Registration{Name: "示例 newcomer", Role: role, Person: person,
 		CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "crt"), []byte(r.Certificate))
 	write(t, filepath.Join(dir, "key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: mustOf(x509.MarshalPKCS8PrivateKey(key))(t)}))
-	return newcomer{mustOf(client.New(client.Config{Address: s.Address, CA: s.CA(), Certificate: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key")}))(t), r.ID}
+	return newcomer{id: r.ID, dir: dir}.at(t, s)
 }
 
 func write(t testing.TB, path string, b []byte) {
