@@ -79,8 +79,8 @@ func openToken(ctx context.Context, c TokenConfig, mode string, log *slog.Logger
 }
 
 // build opens every floor. On an error it closes what it opened.
-func build(ctx context.Context, cfg *Config, log *slog.Logger) (a *appliance, err error) {
-	a = &appliance{cfg: cfg, log: log}
+func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, err error) {
+	a := &appliance{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
