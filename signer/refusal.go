@@ -8,12 +8,13 @@ import (
 	"sealkeeper/keystore/store"
 )
 
-// refusals are the errors that say no to the caller; everything else is trouble of our own and is logged, not recorded as a refusal.
+// refusals are the errors that say no to the caller; everything else is trouble of our own and is logged, not recorded as a refusal. The
+// first that an error wraps names it: approvals before entitlement, as in the caller's answer, since a forged approval is both.
 var refusals = []error{
 	ErrRequestForm, ErrInstitutional, ErrLicenceInactive, ErrSealInactive, ErrCertificate,
-	access.ErrNotEntitled, access.ErrGrantWindow, access.ErrGrantSpent, access.ErrDigestOnly,
 	access.ErrApprovalMissing, access.ErrApprovalForm, access.ErrApprovalReplayed, access.ErrApprovalAltered, access.ErrApprovalExpired,
-	access.ErrApprovalForeign, access.ErrDelegationSpent, access.ErrDelegationOutOfBounds, access.ErrDelegationRefused, access.ErrNoDevice,
+	access.ErrApprovalForeign, access.ErrNotEntitled, access.ErrGrantWindow, access.ErrGrantSpent, access.ErrDigestOnly,
+	access.ErrDelegationSpent, access.ErrDelegationOutOfBounds, access.ErrDelegationRefused, access.ErrNoDevice,
 	store.ErrRequestReused, ErrDocument,
 }
 
