@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sealkeeper/access"
+	"sealkeeper/internal/envelope"
 	"sealkeeper/issuance"
 	"sealkeeper/keystore/register"
 )
@@ -44,6 +45,8 @@ func (s *Server) orders() {
 	route(s, "GET", "/v1/orders", "list-orders", "orders", "Orders of an enterprise, or in a state", s.listOrders)
 	route(s, "GET", "/v1/orders/{id}", "get-order", "orders", "An order", s.getOrder)
 	route(s, "POST", "/v1/orders/{id}/collect", "collect-order", "orders", "Collect (领取): a signed identity assertion binds the owner's device and activates the seals", s.collect)
+	route(s, "POST", "/v1/orders/{id}/resolve", "resolve-order", "orders", "A human's decision about an order that waits", s.resolve)
+	route(s, "POST", "/v1/enterprises/{uscc}/device", "rebind-device", "orders", "Bind another device of the responsible person: a signed identity assertion", s.rebind)
 }
 
 type ordersInput struct {
@@ -85,4 +88,28 @@ func (s *Server) collect(ctx context.Context, in *collectInput) (issuance.Collec
 		return issuance.CollectOutcome{}, err
 	}
 	return s.use.Issuance.Collect(ctx, in.request("POST", "/v1/orders/"+in.ID+"/collect"), in.actor, in.ID, in.Body.envelope())
+}
+
+type resolveInput struct {
+	Keyed
+	ID   string `path:"id" maxLength:"128"`
+	Body struct {
+		Resolution issuance.Resolution `json:"resolution" enum:"continue,not_engraved,cancel"`
+		Type       string              `json:"type,omitempty" maxLength:"2" doc:"seal type, for not_engraved alone"`
+		Reason     string              `json:"reason" minLength:"1" maxLength:"256"`
+	}
+}
+
+func (s *Server) resolve(ctx context.Context, in *resolveInput) (register.Order, error) {
+	return s.use.Issuance.Resolve(ctx, in.request("POST", "/v1/orders/"+in.ID+"/resolve"), in.actor, in.ID, in.Body.Resolution, in.Body.Type, in.Body.Reason)
+}
+
+type rebindInput struct {
+	Keyed
+	USCC string `path:"uscc" maxLength:"18"`
+	Body envelope.Envelope
+}
+
+func (s *Server) rebind(ctx context.Context, in *rebindInput) (issuance.CollectOutcome, error) {
+	return s.use.Issuance.Rebind(ctx, in.request("POST", "/v1/enterprises/"+in.USCC+"/device"), in.actor, in.USCC, in.Body)
 }

@@ -143,6 +143,8 @@ var remedies = map[string]string{
 	"order-exception":            "The order waits for an operator's decision; until then nothing is made. Its record says what was wrong.",
 	"impression-already-filed":   "This type was filed. A re-engraved seal comes as a new order.",
 	"payload-too-large":          "Send a picture of at most 2 MiB.",
+	"resolution":                 "Choose a resolution that fits what the order waits for, with a reason.",
+	"certificate-wrong":          "The certificate authority answered with another certificate. An operator looks at the order.",
 	"order-not-complete":         "Wait until every impression of the set has been filed.",
 	"nothing-to-collect":         "The seals were collected before, or are not made yet. Look at the order.",
 	"not-responsible-person":     "The person named by the assertion must be the one on the licence. After a change, the licence event comes first.",

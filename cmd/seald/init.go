@@ -138,12 +138,11 @@ func (c *ceremony) open(ctx context.Context) (err error) {
 
 // begin writes the log's first record.
 func (c *ceremony) begin(ctx context.Context) error {
-	st := c.store.State()
-	genesis, err := audit.Event{Kind: audit.KindGenesis, Actor: self, Subject: c.cfg.Audience, Detail: audit.Genesis{Log: st.Log, Hash: st.Hash, More: struct {
+	genesis, err := audit.GenesisEvent(c.store.State(), self, c.cfg.Audience, struct {
 		Mode     string `json:"mode"`
 		Division string `json:"division"`
 		Bureau   string `json:"bureau"`
-	}{c.cfg.Mode, c.cfg.Division, c.plan.Bureau}}}.Body()
+	}{c.cfg.Mode, c.cfg.Division, c.plan.Bureau}).Body()
 	if err != nil {
 		return err
 	}

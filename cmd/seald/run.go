@@ -91,6 +91,9 @@ func (a *appliance) start(ctx context.Context) error {
 	}
 	a.log.InfoContext(ctx, "token reconciled", slog.Int("destroyed", len(r.Destroyed)), slog.Int("cleared", len(r.Cleared)),
 		slog.Int("unknown", len(r.Orphans)), slog.Int("missing", len(r.Missing)))
+	for _, o := range r.Orphans {
+		a.issuance.NoteLabels(o.Label)
+	}
 	if len(r.Missing) > 0 {
 		a.log.ErrorContext(ctx, "keys of this store are not in the token", slog.Int("count", len(r.Missing)))
 	}

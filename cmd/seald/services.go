@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,7 +69,7 @@ func (a *appliance) ready(ctx context.Context) []api.Fault {
 	}
 	if why := a.audit.Recovering(); why != "" {
 		faults = append(faults, api.Fault{Part: "log", Detail: "recovering: " + why})
-	} else if err := a.store.Health(); err != nil {
+	} else if err := errors.Join(a.store.Health(), a.audit.Health()); err != nil {
 		faults = append(faults, api.Fault{Part: "store", Detail: err.Error()})
 	}
 	return faults
