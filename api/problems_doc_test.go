@@ -140,7 +140,7 @@ var remedies = map[string]string{
 	"name-differs":               "Filing and licence must name the same enterprise. Correct the filing, or wait for the licence event of a renaming.",
 	"impression-format-stated":   "State the format that the picture has.",
 	"no-open-order":              "Send the licence event first; without it nobody waits for the impression.",
-	"order-exception":            "The order waits for an operator's decision; until then nothing is made. Its record says what was wrong.",
+	"order-exception":            "A system operator looks at the order and resolves it; until then nothing is made. The order says what was wrong.",
 	"impression-already-filed":   "This type was filed. A re-engraved seal comes as a new order.",
 	"payload-too-large":          "Send a picture of at most 2 MiB.",
 	"resolution":                 "Choose a resolution that fits what the order waits for, with a reason.",
