@@ -44,7 +44,7 @@ func New(cfg Config, use Services) *Server {
 	huma.NewErrorWithContext = newProblem
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Server{cfg: cfg, use: use, engine: gin.New(), gate: newGate(cfg.Limits), meter: newMeter(cfg.Metrics)}
-	s.engine.HandleMethodNotAllowed = true
+	s.engine.HandleMethodNotAllowed, s.engine.RedirectTrailingSlash = true, false // every refusal is a problem, none a redirection
 	s.engine.Use(s.identify, s.observe, s.recover, s.record, s.authenticate, s.gate.middleware, s.deadline)
 	s.engine.NoRoute(s.fallback(http.StatusNotFound))
 	s.engine.NoMethod(s.fallback(http.StatusMethodNotAllowed))

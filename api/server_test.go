@@ -3,6 +3,9 @@ package api
 import (
 	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,5 +47,46 @@ func TestTable(t *testing.T) {
 			t.Errorf("code %s means %q and %q", k.code, was, k.en)
 		}
 		titles[k.code] = k.en
+	}
+}
+
+// TestCallersWithoutCertificate: whoever may connect can neither grow memory by inventing methods nor keep health from answering, and meets
+// problems alone.
+func TestCallersWithoutCertificate(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	s := New(Config{Mode: "demo", Version: "test", Log: slog.New(slog.DiscardHandler), Metrics: metrics}, Services{})
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		return w
+	}
+	for n := range 50 {
+		ask("X"+strings.Repeat("X", n), "/nowhere")
+	}
+	if families, err := metrics.Gather(); err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1 {
+		t.Errorf("50 invented methods made %v, %v", families, err)
+	}
+	if w := ask(http.MethodGet, "/livez/"); w.Code != http.StatusNotFound || w.Header().Get(codeHeader) != "no-such-route" {
+		t.Errorf("a slash too many: %d %v", w.Code, w.Header())
+	}
+	for range DefaultLimits().PerClient {
+		s.gate.enter("anonymous")
+	}
+	if w := ask(http.MethodGet, "/livez"); w.Code != http.StatusOK {
+		t.Errorf("health while the allowance is spent: %d", w.Code)
+	}
+	if w := ask(http.MethodPost, "/v1/verifications"); w.Code != http.StatusTooManyRequests {
+		t.Errorf("verification while the allowance is spent: %d", w.Code)
+	}
+}
+
+func TestStrictJSON(t *testing.T) {
+	for _, body := range []string{`{"kind":"ofd"}}`, `{"kind":"ofd"}]`, `{"kind":"ofd"} {}`, `{"kind":"ofd","more":1}`} {
+		if strictJSON([]byte(body), new(signatureRequest)) == nil {
+			t.Errorf("%s was taken", body)
+		}
+	}
+	if err := strictJSON([]byte(`{"kind":"ofd"} `+"\n"), new(signatureRequest)); err != nil {
+		t.Error(err)
 	}
 }

@@ -124,7 +124,9 @@ func (s *Server) sign(c *gin.Context) {
 		return
 	}
 	if r.Kind == signer.KindDigest {
-		c.JSON(http.StatusOK, signatureAnswer{released.Signature, receiptOf(released)})
+		w := newAnswer(len(released.Signature))
+		w.signature(signatureAnswer{released.Signature, receiptOf(released)})
+		w.send(c)
 		return
 	}
 	b, err := json.Marshal(receiptOf(released))
@@ -236,7 +238,7 @@ func strictJSON(b []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return transport[http.StatusUnprocessableEntity].problem(err.Error(), "")
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF { // More would let } and ] through
 		return transport[http.StatusUnprocessableEntity].problem("bytes behind the JSON value", "")
 	}
 	return nil
@@ -275,11 +277,16 @@ func (s *Server) signBatch(c *gin.Context) {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
-	answers := make([]batchOutcome, len(items))
+	w := newAnswer(len(items) * 24 << 10)
+	w.text(`{"outcomes":[`)
 	for i, o := range outcomes {
-		answers[i] = s.batchOutcome(ctx, items[i].Key, o)
+		if i > 0 {
+			w.text(",")
+		}
+		w.outcome(s.batchOutcome(ctx, items[i].Key, o))
 	}
-	c.JSON(http.StatusOK, map[string]any{"outcomes": answers})
+	w.text("]}")
+	w.send(c)
 }
 
 func (s *Server) batchOutcome(ctx context.Context, key string, o signer.Outcome) batchOutcome {
