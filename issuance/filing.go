@@ -159,6 +159,9 @@ func (t *filing) enter(ctx context.Context, o register.Order, at store.Version) 
 	}
 	d.Add(moved, register.Draft{Expect: []store.Expect{licence.Expect(t.USCC, version)}})
 	receipt, err := t.i.Store.Commit(ctx, d.Mutation(t.req))
+	if err == nil && receipt.Duplicate { // the same request came first: its impression counts, not this one
+		err = store.ErrConflict
+	}
 	if err != nil {
 		return FilingOutcome{}, fmt.Errorf("filing %s: %w", t.FilingNumber, err)
 	}
@@ -194,14 +197,15 @@ func (t *filing) lookAtPicture() (derivation string, err error) {
 	return fmt.Sprintf("PNG, white made transparent, overlap %.4f, %.0f dpi, ink %s, red %.2f", d.IoU, m.DPI, m.Ink, m.RedShare), nil
 }
 
-// refuse makes the order wait for a human and returns the named error.
+// refuse makes the order wait for a human and returns the named error. The request is not answered by that: the same filing under the same
+// key is judged anew once the order has been seen to.
 func (t *filing) refuse(ctx context.Context, o register.Order, at store.Version, code string, cause error) error {
 	_, d, err := o.Fail(register.Exception{Code: code, Detail: cut(cause.Error(), 300), Type: t.SealType, Filing: t.FilingNumber, SM3: t.SM3()},
 		at, t.change(register.ReasonImpressionRefused))
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if _, err := t.i.Store.Commit(ctx, d.Mutation(t.req)); err != nil {
+	if _, err := t.i.Store.Commit(ctx, d.Mutation(nil)); err != nil {
 		return fmt.Errorf("recording the exception of order %s: %w", o.ID, err)
 	}
 	return cause

@@ -9,6 +9,7 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/issuance"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
@@ -180,6 +181,27 @@ func TestRenaming(t *testing.T) {
 	before := w.states(uscc)
 	if out := must(w.event(licence.KindChanged, f))(t); out.Order != "" || len(out.Seals) != 0 || w.states(uscc) != before {
 		t.Errorf("change of address: %+v", out)
+	}
+}
+
+// TestRefusedFilingComesAgain: a filing that made an exception is judged anew under the same Idempotency-Key once its order was replaced; what
+// it answers is stored.
+func TestRefusedFilingComesAgain(t *testing.T) {
+	w := newWorld(t)
+	w.establish(uscc)
+	renamed := fields(uscc)
+	renamed.Name = "洛阳更名示例有限公司"
+	req, env := &keystore.Request{Client: police.Client, ID: "filing-1"}, w.sign(w.engrave(renamed, "01", 0))
+	if _, err := w.iss.File(w.ctx, req, police, env); !errors.Is(err, issuance.ErrNameDiffers) {
+		t.Fatalf("before the renaming: %v", err)
+	}
+	must(w.event(licence.KindChanged, renamed))(t)
+	first := must(w.iss.File(w.ctx, req, police, env))(t)
+	if got, _, err := w.seals.Impression(w.ctx, first.Impression.ID); err != nil || got.Filing != first.Impression.Filing {
+		t.Errorf("acknowledged and not stored: %v", err)
+	}
+	if again := must(w.iss.File(w.ctx, req, police, env))(t); !again.Repeated || again.Impression.ID != first.Impression.ID {
+		t.Errorf("a third time: %+v", again)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"sealkeeper/internal/gm"
 )
@@ -60,7 +61,7 @@ func Open(e Envelope, kind string, pinned []*gm.PublicKey, v any) error {
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("opening %s: %w: %w", kind, ErrPayload, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF { // More would let } and ] through
 		return fmt.Errorf("opening %s: bytes behind the payload: %w", kind, ErrPayload)
 	}
 	return nil

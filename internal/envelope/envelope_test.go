@@ -38,6 +38,10 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	behind := envelope.Envelope{Kind: "note/1", Payload: []byte(`{"name":"示例"}}`)}
+	if behind.Signature, err = k.Sign(behind.SignedBytes()); err != nil {
+		t.Fatal(err)
+	}
 	renamed, err := envelope.Seal("note/2", note{"示例"}, k.Sign)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +53,7 @@ func TestOpen(t *testing.T) {
 		want error
 	}{
 		{"good", good, nil}, {"changed", changed, envelope.ErrSignature}, {"unsigned", unsigned, envelope.ErrUnsigned},
-		{"unknown field", extra, envelope.ErrPayload}, {"foreign key", foreign, envelope.ErrSignature}, {"renamed kind", renamed, envelope.ErrSignature},
+		{"unknown field", extra, envelope.ErrPayload}, {"bytes behind", behind, envelope.ErrPayload}, {"foreign key", foreign, envelope.ErrSignature}, {"renamed kind", renamed, envelope.ErrSignature},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var v note
