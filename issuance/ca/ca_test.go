@@ -411,6 +411,9 @@ func writePEM(t testing.TB, dir, name string, der []byte) string {
 func openssl(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("REQUIRE_SOFTHSM") == "1" {
+			t.Fatal("no openssl command: make deps installs it")
+		}
 		t.Skip("SKIPPED: no openssl command")
 	}
 	out, err := exec.Command("openssl", args...).CombinedOutput()

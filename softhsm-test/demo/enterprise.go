@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"sealkeeper/access"
+	"sealkeeper/client"
 	"sealkeeper/hsm"
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
@@ -118,4 +121,35 @@ func pretty(v any) []byte {
 		return []byte(err.Error())
 	}
 	return []byte(b.String())
+}
+
+// collected brings an enterprise as far as four active seals.
+func (s *show) collected(ctx context.Context, f licence.Fields) ([]sealed, error) {
+	order, err := s.establish(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Play(ctx, "/e-licence/collect", map[string]string{"uscc": f.USCC, "order": order}, nil); err != nil {
+		return nil, fmt.Errorf("collecting: %w", err)
+	}
+	return s.seals(ctx, f.USCC)
+}
+
+// grant lets the department ask for the given kinds on any seal whose owner approves, for a year.
+func (s *show) grant(ctx context.Context, id string, kinds ...string) error {
+	security, err := s.Client("security")
+	if err != nil {
+		return err
+	}
+	dept, err := s.ID("department")
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	g := access.Grant{ID: id, Client: dept, AnyOwner: true, Kinds: kinds, DigestOnly: slices.Contains(kinds, access.KindDigest), Purposes: []string{purpose},
+		NotBefore: now, Expires: now.AddDate(1, 0, 0), Count: 1 << 40}
+	if err := security.JSON(ctx, "POST", "/v1/grants", nil, client.NewKey(), g, nil); err != nil {
+		return fmt.Errorf("granting: %w", err)
+	}
+	return nil
 }

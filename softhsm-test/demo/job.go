@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"sealkeeper/access"
 	"sealkeeper/client"
 	"sealkeeper/internal/gm"
 	"sealkeeper/licence"
@@ -95,18 +94,8 @@ const purpose = "演示.合同签署"
 
 // sealing has a department ask, the owner approve, and two seals stand on a three-page document.
 func (s *show) sealing(ctx context.Context, f licence.Fields, all []sealed) (*result, error) {
-	security, err := s.Client("security")
-	if err != nil {
+	if err := s.grant(ctx, "demo-grant", "ofd"); err != nil {
 		return nil, err
-	}
-	id, err := s.ID("department")
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	grant := access.Grant{ID: "demo-grant", Client: id, AnyOwner: true, Kinds: []string{"ofd"}, Purposes: []string{purpose}, NotBefore: now, Expires: now.AddDate(1, 0, 0), Count: 1000}
-	if err := security.JSON(ctx, "POST", "/v1/grants", nil, client.NewKey(), grant, nil); err != nil {
-		return nil, fmt.Errorf("granting: %w", err)
 	}
 	r := &result{f: f, seals: all, plain: ofdgen.Document("示例合同（演示数据）", 3)}
 	r.document = r.plain

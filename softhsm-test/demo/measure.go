@@ -16,14 +16,7 @@ import (
 // measure prepares one seal with a grant and a delegation wide enough for a load test, and runs sealctl bench against the appliance.
 func measure(ctx context.Context, s *show) error {
 	f := fields(1)
-	order, err := s.establish(ctx, f)
-	if err != nil {
-		return err
-	}
-	if err := s.Play(ctx, "/e-licence/collect", map[string]string{"uscc": f.USCC, "order": order}, nil); err != nil {
-		return err
-	}
-	all, err := s.seals(ctx, f.USCC)
+	all, err := s.collected(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -47,8 +40,7 @@ func measure(ctx context.Context, s *show) error {
 
 // consent grants and delegates without a bound that a load test would meet.
 func (s *show) consent(ctx context.Context, uscc, esid string) error {
-	security, err := s.Client("security")
-	if err != nil {
+	if err := s.grant(ctx, "bench", "digest"); err != nil {
 		return err
 	}
 	dept, err := s.Client("department")
@@ -60,13 +52,8 @@ func (s *show) consent(ctx context.Context, uscc, esid string) error {
 		return err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	until := now.AddDate(0, 1, 0)
-	grant := access.Grant{ID: "bench", Client: id, AnyOwner: true, Kinds: []string{"digest"}, DigestOnly: true, Purposes: []string{purpose}, NotBefore: now, Expires: until, Count: 1 << 40}
-	if err := security.JSON(ctx, "POST", "/v1/grants", nil, client.NewKey(), grant, nil); err != nil {
-		return fmt.Errorf("granting: %w", err)
-	}
 	var signed json.RawMessage
-	d := access.Delegation{ID: "bench", Seal: esid, Client: id, Purposes: []string{purpose}, Kinds: []string{"digest"}, NotBefore: now, Expires: until, Count: 1 << 40}
+	d := access.Delegation{ID: "bench", Seal: esid, Client: id, Purposes: []string{purpose}, Kinds: []string{"digest"}, NotBefore: now, Expires: now.AddDate(0, 1, 0), Count: 1 << 40}
 	if err := s.Play(ctx, "/phone/delegate", map[string]any{"uscc": uscc, "delegation": d}, &signed); err != nil {
 		return fmt.Errorf("delegating: %w", err)
 	}
