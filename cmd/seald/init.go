@@ -57,6 +57,8 @@ type ceremony struct {
 	tls   *ca.TLS
 	log   *slog.Logger
 	tell  func(string)
+
+	outside []string // files made outside the state directory
 }
 
 // wanted are the appliance's own keys in the order they are made.
@@ -98,7 +100,7 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 	return errors.Join(c.token.Close(), c.store.Close())
 }
 
-// undo destroys the keys that this ceremony made and removes its directory.
+// undo destroys the keys that this ceremony made and removes its directory and its files elsewhere.
 func (c *ceremony) undo(ctx context.Context) error {
 	var errs []error
 	if c.token != nil {
@@ -109,6 +111,9 @@ func (c *ceremony) undo(ctx context.Context) error {
 	}
 	if c.store != nil {
 		errs = append(errs, c.store.Close())
+	}
+	for _, f := range c.outside {
+		errs = append(errs, os.Remove(f))
 	}
 	return errors.Join(append(errs, os.RemoveAll(c.plan.State))...)
 }
@@ -267,6 +272,7 @@ func (c *ceremony) found(ctx context.Context) error {
 		if err := writeNew(pc.Certificate, 0o644, []byte(chain)); err != nil {
 			return err
 		}
+		c.outside = append(c.outside, pc.Certificate)
 		c.tell(fmt.Sprintf("client %-22s %s %.16s…", pc.Role, pc.Name, id))
 	}
 	change, err := acc.Founders(self, founders)
@@ -281,6 +287,12 @@ func (c *ceremony) startLog(ctx context.Context) error {
 	log, err := openLog(ctx, c.cfg, c.store, c.token, c.keys, true, c.log)
 	if err != nil {
 		return err
+	}
+	if why := log.Recovering(); why != "" {
+		return fmt.Errorf("%s is another appliance's anchor: %s", c.cfg.Anchor, why)
+	}
+	if c.cfg.Anchor != "token" {
+		c.outside = append(c.outside, c.cfg.Anchor)
 	}
 	return log.Close(ctx)
 }
