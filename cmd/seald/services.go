@@ -10,6 +10,7 @@ import (
 
 	"sealkeeper/api"
 	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/register"
 	"sealkeeper/signer/verify"
 )
@@ -68,9 +69,15 @@ func (a *appliance) ready(ctx context.Context) []api.Fault {
 		faults = append(faults, api.Fault{Part: "token", Detail: "token " + a.cfg.Token.Label + a.cfg.Token.Serial + ": " + err.Error()})
 	}
 	if why := a.audit.Recovering(); why != "" {
-		faults = append(faults, api.Fault{Part: "log", Detail: "recovering: " + why})
-	} else if err := errors.Join(a.store.Health(), a.audit.Health()); err != nil {
+		return append(faults, api.Fault{Part: "log", Detail: "recovering: " + why})
+	}
+	if err := a.store.Health(); errors.Is(err, keystore.ErrClock) {
+		return append(faults, api.Fault{Part: "clock", Detail: err.Error()}) // the log waits for the same decision
+	} else if err != nil {
 		faults = append(faults, api.Fault{Part: "store", Detail: err.Error()})
+	}
+	if err := a.audit.Health(); err != nil {
+		faults = append(faults, api.Fault{Part: "log", Detail: err.Error()})
 	}
 	return faults
 }
