@@ -119,7 +119,7 @@ var remedies = map[string]string{
 	"uscc-invalid":               "Check the 18 characters against GB 32100; the detail says what is wrong.",
 	"uscc-synthetic":             "Production takes no codes made up for tests.",
 	"uscc-not-synthetic":         "A demo appliance takes no codes that could be a real enterprise's.",
-	"event-kind":                 "Send a kind of event that the interface document lists.",
+	"event-kind":                 "Send one of established, changed, dormant, restored, revoked, cancelled, annulled, moved_out, flagged.",
 	"event-form":                 "Complete the event; the detail names the field.",
 	"event-future":               "Compare the clocks of sender and appliance.",
 	"event-order":                "Send events of an enterprise in their order; the library holds a later one already.",
