@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -239,14 +238,9 @@ var privateKey = regexp.MustCompile(`(?s)Private Key Object.*?label:\s+(\S+).*?I
 // sealKeys lists the identifiers of the token's seal keys by asking the module with nothing of ours.
 func (s *scene) sealKeys(t testing.TB) map[string]bool {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "pkcs11-tool", "--module", s.Token.Module, "--token-label", s.Token.Label, "--login", "--pin", "env:TOKEN_PIN", "-O", "--type", "privkey")
-	cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+s.Token.Conf, "TOKEN_PIN="+s.Token.PIN())
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("pkcs11-tool: %v\n%s", err, out)
-	}
+	out := s.pkcs11(t, "-O", "--type", "privkey")
 	keys := map[string]bool{}
-	for _, m := range privateKey.FindAllStringSubmatch(string(out), -1) {
+	for _, m := range privateKey.FindAllStringSubmatch(out, -1) {
 		if strings.HasPrefix(m[1], "seal-") {
 			keys[m[2]] = true
 		}
