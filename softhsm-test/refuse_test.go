@@ -192,8 +192,7 @@ func TestOneOperationPerSession(t *testing.T) {
 func TestNoKeyAgreement(t *testing.T) {
 	r := open(t)
 	k := r.generate(attr(pkcs11.CKA_DERIVE, true))
-	var point []byte
-	point = r.get(k.pub, pkcs11.CKA_EC_POINT)[2:]
+	point := r.get(k.pub, pkcs11.CKA_EC_POINT)[2:]
 	_, err := r.p.DeriveKey(r.s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_ECDH1_DERIVE,
 		pkcs11.NewECDH1DeriveParams(pkcs11.CKD_NULL, nil, point))}, k.priv,
 		[]*pkcs11.Attribute{attr(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), attr(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET),

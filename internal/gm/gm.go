@@ -84,7 +84,9 @@ func (p *PublicKey) ECDSA() *ecdsa.PublicKey { return p.key }
 func (p *PublicKey) Point() []byte {
 	b := make([]byte, 65)
 	b[0] = 4
+	//lint:ignore SA1019 PublicKey.Bytes knows the NIST curves only, and this point was checked when it came in
 	p.key.X.FillBytes(b[1:33])
+	//lint:ignore SA1019 as above
 	p.key.Y.FillBytes(b[33:])
 	return b
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -109,18 +107,6 @@ func table(all []sealed) {
 			a["CKA_SENSITIVE"], a["CKA_EXTRACTABLE"], a["CKA_ALWAYS_SENSITIVE"], a["CKA_NEVER_EXTRACTABLE"], a["CKA_LOCAL"], x.Key.Token.Evidence)
 	}
 	w.Flush()
-}
-
-// pretty is indented JSON.
-func pretty(v any) []byte {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		return []byte(err.Error())
-	}
-	return []byte(b.String())
 }
 
 // collected brings an enterprise as far as four active seals.
