@@ -69,6 +69,8 @@ func (s *Stage) StartSeald(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.seald, s.Address, s.clients = p, url, map[string]*client.Client{}
 	return nil
 }

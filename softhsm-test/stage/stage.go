@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"sealkeeper/client"
 	softhsmtest "sealkeeper/softhsm-test"
@@ -47,6 +48,7 @@ type Stage struct {
 	listen     string
 	say        func(string)
 	seald, sim *Process
+	mu         sync.Mutex // guards clients
 	clients    map[string]*client.Client
 	ids        map[string]string
 }
@@ -177,6 +179,8 @@ func (s *Stage) As(ctx context.Context, role string, args ...string) *exec.Cmd {
 
 // Client calls the appliance as one of the Roles, or as a source by the simulator's file name.
 func (s *Stage) Client(role string) (*client.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c := s.clients[role]; c != nil {
 		return c, nil
 	}
