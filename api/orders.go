@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"sealkeeper/access"
-	"sealkeeper/internal/envelope"
 	"sealkeeper/issuance"
 	"sealkeeper/keystore/register"
 )
@@ -107,9 +106,9 @@ func (s *Server) resolve(ctx context.Context, in *resolveInput) (register.Order,
 type rebindInput struct {
 	Keyed
 	USCC string `path:"uscc" maxLength:"18"`
-	Body envelope.Envelope
+	Body message
 }
 
 func (s *Server) rebind(ctx context.Context, in *rebindInput) (issuance.CollectOutcome, error) {
-	return s.use.Issuance.Rebind(ctx, in.request("POST", "/v1/enterprises/"+in.USCC+"/device"), in.actor, in.USCC, in.Body)
+	return s.use.Issuance.Rebind(ctx, in.request("POST", "/v1/enterprises/"+in.USCC+"/device"), in.actor, in.USCC, in.Body.envelope())
 }

@@ -52,6 +52,8 @@ var matrix = map[string]route{
 	"GET /v1/orders":                        {[]string{"system", "security", "audit", "registration", "e-licence"}, ""},
 	"GET /v1/orders/{id}":                   {[]string{"system", "security", "audit", "registration", "e-licence"}, ""},
 	"POST /v1/orders/{id}/collect":          {[]string{"system", "e-licence"}, unsigned},
+	"POST /v1/orders/{id}/resolve":          {[]string{"system"}, `{"resolution":"continue","reason":"x"}`},
+	"POST /v1/enterprises/{uscc}/device":    {[]string{"system", "e-licence"}, unsigned},
 	"GET /v1/enterprises/{uscc}/seals":      {[]string{"system", "security", "audit", "e-licence"}, ""},
 	"GET /v1/seals/{esid}":                  {[]string{"system", "security", "audit", "e-licence"}, ""},
 	"GET /v1/seals/{esid}/esl":              {[]string{"system", "security", "audit", "e-licence"}, ""},
