@@ -25,6 +25,7 @@ func TestLoadRefuses(t *testing.T) {
 		"test twice":             {head + "      - {mission: {zh: 一, en: one}, delivers: x, test: [./a TestA, ./a TestA]}\n", "stands twice"},
 		"test without a package": {head + "      - {mission: {zh: 一, en: one}, delivers: x, test: [TestA]}\n", "TestA"},
 		"a pattern for a test":   {head + "      - {mission: {zh: 一, en: one}, delivers: x, test: [./a Test.*]}\n", "Test.*"},
+		"half a figure":          {head + "      - {mission: {zh: 一, en: one}, delivers: x, figure: {row: singles}}\n", "a row and a column"},
 		"no rows":                {"groups: []\n", "no rows"},
 		"empty":                  {"", "no rows"},
 	} {
@@ -51,7 +52,7 @@ func TestSkipsAPart(t *testing.T) { t.Run("part", func(t *testing.T) { t.Skip("n
 `,
 		"b/b_test.go":         "package b\nfunc TestGood(t *testing.T) {}\n",
 		"c/c_test.go":         "package c\nimport \"testing\"\nfunc TestGood(t *testing.T) { t.Error(\"another package's test of the same name\") }\n",
-		"docs/benchmarks.md":  "text\n\n| measure | goal | figure |\n|---|---|---|\n| singles | ≥ 60 % | 61 % |\n| batches | | |\n\n| other | table |\n|---|---|\n| singles | nothing |\n",
+		"docs/benchmarks.md":  "text\n\n| measure | goal | ratio |\n|---|---|---|\n| singles | ≥ 60 % | **61 %** |\n| batches | | |\n\n| other | table |\n|---|---|\n| singles | nothing | too much |\n",
 		"docs/other/empty.md": "",
 	} {
 		write(t, filepath.Join(root, name), content)
@@ -71,10 +72,11 @@ func TestSkipsAPart(t *testing.T) { t.Run("part", func(t *testing.T) { t.Skip("n
 		"nothing shown or promised": {"", "FAIL", "nothing shows it"},
 		"command":                   {"command: test -f go.mod", "pass", ""},
 		"command fails":             {"command: echo because; exit 3", "FAIL", "because"},
-		"reported":                  {"figure: singles", "reported: 61 %", ""},
-		"reported so far":           {"figure: singles, later: Devices", "reported: 61 %; later: Devices", ""},
-		"not reported yet":          {"figure: batches, later: Devices", "later: Devices", ""},
-		"never reported":            {"figure: batches", "FAIL", "reports no"},
+		"reported":                  {"figure: {row: singles, column: ratio}", "reported: 61 %", ""},
+		"reported so far":           {"figure: {row: singles, column: ratio}, later: Devices", "reported: 61 %; later: Devices", ""},
+		"not reported yet":          {"figure: {row: batches, column: ratio}, later: Devices", "later: Devices", ""},
+		"no such column":            {"figure: {row: singles, column: rate}", "FAIL", "reports no"},
+		"never reported":            {"figure: {row: batches, column: ratio}", "FAIL", "reports no"},
 	}
 	var b strings.Builder
 	b.WriteString(head)
@@ -182,7 +184,7 @@ func TestMissionIsWhole(t *testing.T) {
 	}
 	for _, g := range m.Groups {
 		for _, r := range g.Rows {
-			if len(r.Test) == 0 && r.Command == "" && r.Figure == "" && r.Later == "" {
+			if len(r.Test) == 0 && r.Command == "" && r.Figure == (figure{}) && r.Later == "" {
 				t.Errorf("nothing shows %q and nothing is named to deliver it", r.Mission.EN)
 			}
 		}

@@ -147,7 +147,7 @@ func (w *watch) take(e event) {
 
 // tail keeps the last of what was said, enough to see why a test failed.
 func tail(b []byte, more string) []byte {
-	const keep = 4000
+	const keep = 16_000
 	b = append(b, more...)
 	return b[max(0, len(b)-keep):]
 }
@@ -156,7 +156,7 @@ func (w *watch) end(t named, e event) {
 	o := outcome{Result: pass, Seconds: e.Elapsed}
 	switch {
 	case e.Action == "fail":
-		o.Result, o.Why = fail, string(w.said[t])
+		o.Result, o.Why = fail, complaint(w.said[t])
 	case e.Action == "skip":
 		o.Result, o.Why = skipped, "skipped"
 	case w.skips[t] != "":
@@ -165,6 +165,17 @@ func (w *watch) end(t named, e event) {
 	w.seen[t] = o
 	w.done++
 	fmt.Fprintf(w.progress, "%4d/%d  %-7s  %6.1f s  %s\n", w.done, len(w.wanted), o.Result, o.Seconds, t)
+}
+
+// complaint leaves out of a test's output what only says that something ran or passed.
+func complaint(said []byte) string {
+	var b strings.Builder
+	for l := range strings.Lines(string(said)) {
+		if s := strings.TrimSpace(l); !strings.HasPrefix(s, "=== ") && !strings.HasPrefix(s, "--- PASS") {
+			b.WriteString(l)
+		}
+	}
+	return b.String()
 }
 
 // outcomes says of every wanted test what became of it.

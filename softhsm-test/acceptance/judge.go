@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -94,7 +93,7 @@ func (b bench) command(ctx context.Context, line string) outcome {
 }
 
 // decide is the whole rule: anything named that does not hold fails the row, and so does a row with nothing to show and nothing promised.
-func decide(g text, x row, results map[named]outcome, command outcome, figures map[string]string) verdict {
+func decide(g text, x row, results map[named]outcome, command outcome, figures map[figure]string) verdict {
 	v := verdict{Group: g, Mission: x.Mission, Delivers: x.Delivers, Command: x.Command, Later: x.Later}
 	var why []string
 	for _, t := range x.Test {
@@ -110,13 +109,13 @@ func decide(g text, x row, results map[named]outcome, command outcome, figures m
 	if x.Command != "" && command.Result != pass {
 		why = append(why, command.Why)
 	}
-	if x.Figure != "" {
+	if x.Figure != (figure{}) {
 		if v.Figure = figures[x.Figure]; v.Figure == "" && x.Later == "" {
-			why = append(why, fmt.Sprintf("docs/benchmarks.md reports no %q", x.Figure))
+			why = append(why, fmt.Sprintf("docs/benchmarks.md reports no %q of %q", x.Figure.Column, x.Figure.Row))
 		}
 	}
 	tested := len(x.Test) > 0 || x.Command != ""
-	if !tested && x.Figure == "" && x.Later == "" {
+	if !tested && x.Figure == (figure{}) && x.Later == "" {
 		why = append(why, "nothing shows it and nothing is named to deliver it")
 	}
 	v.State, v.Why = state(v, tested, len(why) > 0), strings.Join(why, "\n")
@@ -140,9 +139,8 @@ func state(v verdict, tested, failed bool) string {
 	return strings.Join(parts, "; ")
 }
 
-// readFigures collects from the tables of docs/benchmarks.md what was measured: the first cell of a row names the measure, the column
-// headed "figure" or "measured" holds it. A file that does not exist reports nothing.
-func readFigures(path string) (map[string]string, error) {
+// readFigures collects every cell of every table of docs/benchmarks.md. A file that does not exist reports nothing.
+func readFigures(path string) (map[figure]string, error) {
 	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
 		return nil, nil
@@ -150,34 +148,28 @@ func readFigures(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	figures := map[string]string{}
-	column := -1
+	figures := map[figure]string{}
+	var head []string
 	for line := range strings.Lines(string(b)) {
 		cells := cellsOf(line)
-		switch {
-		case cells == nil:
-			column = -1
-		case column < 0: // the table's head
-			column = slices.IndexFunc(cells, func(c string) bool { return slices.Contains(figureHeads, strings.ToLower(c)) })
-			if column < 0 {
-				column = len(cells) // no such column: nothing of this table is taken
-			}
-		case column < len(cells):
-			figures[cells[0]] = cells[column]
+		if len(head) == 0 || cells == nil {
+			head = cells
+			continue
+		}
+		for i, c := range cells[1:min(len(cells), len(head))] {
+			figures[figure{cells[0], head[i+1]}] = c
 		}
 	}
 	return figures, nil
 }
 
-var figureHeads = []string{"figure", "measured"}
-
-// cellsOf splits a row of a Markdown table; nil when the line is none.
+// cellsOf splits a row of a Markdown table and takes the marks of bold type away; nil when the line is none.
 func cellsOf(line string) []string {
 	line = strings.TrimSpace(line)
 	if !strings.HasPrefix(line, "|") || !strings.HasSuffix(line, "|") || len(line) < 2 {
 		return nil
 	}
-	cells := strings.Split(line[1:len(line)-1], "|")
+	cells := strings.Split(strings.ReplaceAll(line[1:len(line)-1], "**", ""), "|")
 	for i := range cells {
 		cells[i] = strings.TrimSpace(cells[i])
 	}

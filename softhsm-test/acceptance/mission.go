@@ -39,8 +39,14 @@ type row struct {
 	Delivers string  `yaml:"delivers"` // what does, or will
 	Test     []named `yaml:"test"`     // each "./package TestName"
 	Command  string  `yaml:"command"`  // run by sh at the top of the repository; exit code 0 is a pass
-	Figure   string  `yaml:"figure"`   // first cell of a row of a table in docs/benchmarks.md
+	Figure   figure  `yaml:"figure"`   // as docs/benchmarks.md reports it
 	Later    string  `yaml:"later"`
+}
+
+// figure is a cell of a table in docs/benchmarks.md: the row by its first cell, the column by its head.
+type figure struct {
+	Row    string `yaml:"row"`
+	Column string `yaml:"column"`
 }
 
 // deliveries are what a row may be put off to.
@@ -111,6 +117,8 @@ func (r row) check() error {
 		return errors.New("the mission is wanted in both languages")
 	case r.Delivers == "":
 		return errors.New("what delivers it?")
+	case (r.Figure.Row == "") != (r.Figure.Column == ""):
+		return errors.New("a figure has a row and a column")
 	case r.Later != "" && !slices.Contains(deliveries, r.Later):
 		return fmt.Errorf("later %q: want one of %s", r.Later, strings.Join(deliveries, ", "))
 	}
