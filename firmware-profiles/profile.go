@@ -11,6 +11,7 @@ package firmware
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Schema is the version of the file format that this package reads.
@@ -214,3 +215,11 @@ func contains(list []string, s string) bool {
 	}
 	return false
 }
+
+// QuirkWritesAlone: calls that write token objects (generating, destroying, data objects) must not run beside each other in one process.
+// SoftHSM2 re-reads every object file when its generation counter moves and now and then answers from a half-read one: a general error
+// from C_GenerateKeyPair, or an attribute that reads false.
+const QuirkWritesAlone = "writes-alone"
+
+// Has reports whether the profile names a quirk.
+func (p *Profile) Has(quirk string) bool { return slices.Contains(p.Quirks, quirk) }

@@ -25,6 +25,7 @@ func (m *Module) Generate(ctx context.Context, r GenerateRequest) (Birth, error)
 	}
 	var b Birth
 	err := m.call(ctx, fmt.Sprintf("generating %s key %s", r.Algorithm, r.ID), func(s *session) error {
+		defer m.writeAlone()()
 		made, err := s.generate(r)
 		b = made
 		return err

@@ -25,7 +25,7 @@ type Module struct {
 	sha256     string // of the module's file
 	profileSM3 string
 	turn       chan struct{} // held by whoever starts or ends an epoch
-	writing    sync.Mutex    // one SetData at a time
+	writing    sync.Mutex    // one SetData at a time; with the quirk writes-alone, one write of any object
 
 	mu       sync.Mutex // guards the fields down to closed
 	cur      *epoch     // nil between epochs
@@ -377,4 +377,13 @@ func (m *Module) Stats() Stats {
 		s.Epoch, s.Idle = e.n, e.pool.idleCount()
 	}
 	return s
+}
+
+// writeAlone keeps object writes apart where the profile's quirk asks for it; the result undoes it.
+func (m *Module) writeAlone() func() {
+	if !m.cfg.Profile.Has(firmware.QuirkWritesAlone) {
+		return func() {}
+	}
+	m.writing.Lock()
+	return m.writing.Unlock
 }

@@ -170,6 +170,7 @@ func (m *Module) Destroy(ctx context.Context, id ObjectID) error {
 		return fmt.Errorf("destroying key without identifier: %w", ErrRefused)
 	}
 	return m.call(ctx, fmt.Sprintf("destroying key %s", id), func(s *session) error {
+		defer m.writeAlone()()
 		all, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_ID, id[:]))
 		if err != nil {
 			return err
