@@ -95,7 +95,5 @@ func (s *scene) init(t *testing.T, plan string) (out string, code int) {
 // objects lists what a token of the stage's directory holds.
 func (s *scene) objects(t *testing.T, token *softhsmtest.Token) string {
 	t.Helper()
-	other := *s.Stage
-	other.Token = token
-	return (&scene{Stage: &other}).pkcs11(t, "-O")
+	return (&scene{Stage: &stage.Stage{Token: token}}).pkcs11(t, "-O")
 }

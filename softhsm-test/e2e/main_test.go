@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 // built is where the binaries of this run are; scratch is where stages are laid.
 var built, scratch string
 
+// buildFlags are for go build.
+var buildFlags []string
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -27,7 +31,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	built, scratch = filepath.Join(dir, "bin"), dir
-	cmd := exec.Command("go", "build", "-o", built+string(filepath.Separator), "sealkeeper/cmd/seald", "sealkeeper/cmd/sealctl", "sealkeeper/cmd/sealsim")
+	args := append(append([]string{"build"}, buildFlags...), "-o", built+string(filepath.Separator), "sealkeeper/cmd/seald", "sealkeeper/cmd/sealctl", "sealkeeper/cmd/sealsim")
+	cmd := exec.Command("go", args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the binaries: %v\n%s", err, out)
 		return 1
@@ -72,7 +77,17 @@ func closeShared() error {
 	if common.scene == nil {
 		return nil
 	}
-	return common.scene.Close()
+	return common.scene.end()
+}
+
+// end stops what runs, and reports data races that the daemon found in itself.
+func (s *scene) end() error {
+	err := s.Close()
+	b, failed := os.ReadFile(filepath.Join(s.Dir, "seald.log"))
+	if at := bytes.Index(b, []byte("WARNING: DATA RACE")); at >= 0 {
+		failed = fmt.Errorf("data race in seald:\n%s", b[at:min(len(b), at+4000)])
+	}
+	return errors.Join(err, failed)
 }
 
 // own lays a stage for one test, which may kill it and put its past back.
@@ -84,7 +99,7 @@ func own(t *testing.T, c stage.Config) *scene {
 	}
 	s := lay(t, filepath.Join(dir, "stage"), c)
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := s.end(); err != nil {
 			t.Errorf("ending the appliance: %v", err)
 		}
 	})

@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// Under the race detector the binaries are built with it, too.
+func init() { buildFlags = append(buildFlags, "-race") }
