@@ -18,9 +18,9 @@ import (
 
 // verification judges files on this machine alone: no daemon, no token, no network.
 type verification struct {
-	roots, others []string
-	language      string
-	at            string
+	roots, others, makers []string
+	language              string
+	at                    string
 }
 
 func (s *settings) verify() *cobra.Command {
@@ -35,6 +35,7 @@ Exit codes: 0 all valid, 1 usage or I/O, 3 any invalid, 4 any indeterminate and 
 		Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, files []string) error { return s.judge(cmd, v, files) }}
 	f := cmd.Flags()
 	f.StringArrayVar(&v.roots, "root", nil, "PEM file of trust anchors, repeated")
+	f.StringArrayVar(&v.makers, "maker", nil, "PEM file of seal makers' certificates that are trusted, repeated; others' seals are not")
 	f.StringArrayVar(&v.others, "intermediate", nil, "PEM file of certificates that may stand between, repeated")
 	f.StringVar(&v.language, "language", language(), "zh or en, of the report on screen")
 	f.StringVar(&v.at, "at", "", "judge as of this RFC 3339 time (default: now)")
@@ -104,6 +105,9 @@ func (v *verification) options() (verify.Options, error) {
 		o.Now = time.Now()
 	}
 	if o.Roots, err = certificates("trust anchors", v.roots); err != nil {
+		return o, err
+	}
+	if o.Makers, err = certificates("seal makers", v.makers); err != nil {
 		return o, err
 	}
 	o.Intermediates, err = certificates("intermediate certificates", v.others)

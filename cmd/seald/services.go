@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,25 +27,26 @@ func (a *appliance) services() api.Services {
 
 // judge gives the verifier this appliance's anchors and its word on the state of its seals.
 func (a *appliance) judge() func() verify.Options {
-	var roots, others []*gm.Certificate
+	var sorted [3][]*gm.Certificate // root, issuing, maker, as a.issued
 	for i, der := range a.issued {
-		if c, err := gm.ParseCertificate(der); err == nil && i == 0 {
-			roots = append(roots, c)
-		} else if err == nil {
-			others = append(others, c)
+		if c, err := gm.ParseCertificate(der); err == nil {
+			sorted[i] = append(sorted[i], c)
 		}
 	}
 	return func() verify.Options {
-		return verify.Options{Roots: roots, Intermediates: others, Now: time.Now(), SealStatus: a.sealStatus, MaxBytes: int(a.cfg.Limits.Document)}
+		return verify.Options{Roots: sorted[0], Intermediates: sorted[1], Makers: sorted[2], Now: time.Now(), SealStatus: a.sealStatus, MaxBytes: int(a.cfg.Limits.Document)}
 	}
 }
 
 func (a *appliance) sealStatus(ctx context.Context, esid string) (verify.SealState, error) {
 	s, _, err := a.register.Seal(ctx, esid)
+	if errors.Is(err, register.ErrUnknown) {
+		return verify.SealState{}, fmt.Errorf("%w: %w", verify.ErrSealUnknown, err)
+	}
 	if err != nil {
 		return verify.SealState{}, err
 	}
-	return verify.SealState{State: string(s.State), Since: stateSince(s)}, nil
+	return verify.SealState{State: string(s.State), Since: stateSince(s), SHA256: s.ESLSHA256}, nil
 }
 
 // stateSince is when a seal's present state began.

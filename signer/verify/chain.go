@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -53,11 +54,48 @@ func (v *verifier) makerCertificate(out *Signature, e *seal.Seal, used time.Time
 			maker.Serial, stamp(maker.NotBefore), stamp(maker.NotAfter), stamp(made))
 		return
 	}
+	if result, why := v.mayMake(maker, e); result != Pass {
+		out.add(CodeMakerCertificate, result, clause, "certificate %s %s", maker.Serial, why)
+		return
+	}
 	result, detail := v.chain(maker, made)
 	if result == Pass && !maker.ValidAt(used) {
 		result, detail = Note, fmt.Sprintf("%s; it ended %s, before the seal was used", detail, stamp(maker.NotAfter))
 	}
 	out.add(CodeMakerCertificate, result, clause, "%s", detail)
+}
+
+// holderExtension is where certificates of enterprises carry their code (GM/T 0015 family).
+const holderExtension = "1.2.156.10260.4.1.4"
+
+// mayMake says whether a certificate may be a seal maker's at all. Chains do not tell: makers and holders have the same issuer.
+func (v *verifier) mayMake(maker *seal.Certificate, e *seal.Seal) (Result, string) {
+	if len(v.opts.Makers) > 0 {
+		if v.pinned(maker) {
+			return Pass, ""
+		}
+		return Fail, "is not one of the seal makers trusted here"
+	}
+	if e.Lists(maker.Raw) {
+		return Indeterminate, "is also in the seal's own list of signers: nobody makes a seal for himself"
+	}
+	if maker.X509 != nil {
+		for _, x := range maker.X509.Extensions {
+			if x.Id.String() == holderExtension {
+				return Indeterminate, "names an enterprise as its holder, as a signer's does; pin the seal makers you trust"
+			}
+		}
+	}
+	return Pass, ""
+}
+
+func (v *verifier) pinned(c *seal.Certificate) bool {
+	for _, m := range v.opts.Makers {
+		if bytes.Equal(m.Raw, c.Raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // nameOf gives the subject of a certificate for people.

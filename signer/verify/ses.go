@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -216,10 +218,17 @@ func (v *verifier) sealStatus(out *Signature, e *seal.Seal, at time.Time, clause
 		return
 	}
 	state, err := v.opts.SealStatus(v.ctx, e.Info.ESID)
+	maker, _ := e.Maker()
 	switch {
+	case errors.Is(err, ErrSealUnknown) && maker != nil && v.pinned(maker):
+		out.add(CodeRevocation, NotChecked, clause, noSource)
+		out.add(CodeSealStatus, Indeterminate, "", "made by a trusted maker, whose appliance knows no seal of this number")
 	case err != nil:
 		out.add(CodeRevocation, NotChecked, clause, noSource)
 		out.add(CodeSealStatus, NotChecked, "", "the issuing appliance gave no answer: %v", err)
+	case state.SHA256 != "" && state.SHA256 != hexSHA256(e.Raw):
+		out.add(CodeRevocation, Fail, clause, "another seal bears this number")
+		out.add(CodeSealStatus, Fail, "", "the appliance made another seal under this number")
 	case state.State == "active":
 		out.add(CodeRevocation, Pass, clause, "the issuing appliance knows of no revocation")
 		out.add(CodeSealStatus, Pass, "", "active since %s", stamp(state.Since))
@@ -233,3 +242,8 @@ func (v *verifier) sealStatus(out *Signature, e *seal.Seal, at time.Time, clause
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func hexSHA256(b []byte) string {
+	d := sha256.Sum256(b)
+	return hex.EncodeToString(d[:])
+}

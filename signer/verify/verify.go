@@ -14,6 +14,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -102,16 +103,24 @@ type Report struct {
 
 // SealState is what the issuing appliance says about a seal now.
 type SealState struct {
-	State string    // "active", or the reason why not: suspended, cancelled, superseded, …
-	Since time.Time // when that state began
+	State  string    // "active", or the reason why not: suspended, cancelled, superseded, …
+	Since  time.Time // when that state began
+	SHA256 string    // of the seal that bears this esID, 64 hexadecimal digits; a seal of other bytes only borrows the number
 }
+
+// ErrSealUnknown is SealStatus's answer for an esID that the issuing appliance never gave.
+var ErrSealUnknown = errors.New("the appliance knows no seal of that number")
 
 // Options steer Document. The zero value judges without trust anchors.
 type Options struct {
 	Roots         []*gm.Certificate // trust anchors; without them no chain is judged and no verdict is valid
 	Intermediates []*gm.Certificate // certificates that may stand between
 	Now           time.Time         // zero: the present
-	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked.
+	// Makers are the certificates of the seal makers that are trusted. A chain alone does not make a maker: every holder of a seal
+	// certificate has one. Without pins a maker's certificate that looks like a holder's is indeterminate.
+	Makers []*gm.Certificate
+	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked. ErrSealUnknown under a pinned maker is
+	// indeterminate: the maker's own appliance must know what it made.
 	SealStatus   func(ctx context.Context, esid string) (SealState, error)
 	SignatureXML []byte // for a bare SES_Signature: the Signature.xml beside it
 	MaxBytes     int    // of the input; zero: 64 MiB

@@ -170,7 +170,7 @@ func (s *show) judge(ctx context.Context, r *result) error {
 
 // verify prepares the offline verifier.
 func (s *show) verify(ctx context.Context, file string, args ...string) *exec.Cmd {
-	args = append([]string{"verify", "--root", s.path("state", "root.pem"), "--intermediate", s.path("state", "issuing.pem")}, args...)
+	args = append([]string{"verify", "--root", s.path("state", "root.pem"), "--intermediate", s.path("state", "issuing.pem"), "--maker", s.path("state", "maker.pem")}, args...)
 	cmd := s.Command(ctx, "sealctl", append(args, file)...)
 	cmd.Dir = s.Dir // so that reports name the file, not the machine
 	return cmd
