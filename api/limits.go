@@ -57,6 +57,9 @@ var (
 	busy    = kind{nil, http.StatusServiceUnavailable, "busy", "系统繁忙", "The appliance is busy", 1, false}
 )
 
+// timeout is for a request whose time was over before anything was decided.
+var timeout = kind{nil, http.StatusServiceUnavailable, "timeout", "处理超时", "The time for this request was over; repeat it with the same Idempotency-Key", 1, false}
+
 // enter admits a request or returns the problem that refuses it; a nil problem obliges the caller to leave.
 func (g *gate) enter(client string) *kind {
 	g.mu.Lock()

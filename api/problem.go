@@ -94,7 +94,6 @@ var transport = map[int]kind{
 	http.StatusNotAcceptable:         {nil, 406, "not-acceptable", "无法按所要求的格式应答", "Not acceptable", 0, false},
 	http.StatusNotFound:              {nil, 404, "no-such-route", "没有此接口", "No such route", 0, false},
 	http.StatusMethodNotAllowed:      {nil, 405, "method-not-allowed", "不允许的请求方法", "Method not allowed", 0, false},
-	http.StatusRequestTimeout:        {nil, 408, "timeout", "请求超时", "Request timed out", 1, false},
 }
 
 // newProblem is what the router calls for its own refusals.

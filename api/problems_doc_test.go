@@ -18,7 +18,7 @@ const problemsDocument = "../docs/problems.md"
 func everyKind(t *testing.T) map[string]kind {
 	t.Helper()
 	all := map[string]kind{}
-	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy)...) {
+	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy, timeout)...) {
 		if was, seen := all[k.code]; seen && (was.status != k.status || was.zh != k.zh || was.en != k.en) {
 			t.Errorf("code %s has two meanings: %d %s %s, and %d %s %s", k.code, was.status, was.zh, was.en, k.status, k.zh, k.en)
 		}

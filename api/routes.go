@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
@@ -48,10 +47,11 @@ func route[I, O any](s *Server, method, path, id, tag, summary string, h func(ct
 
 // problem turns an error into its Problem and logs the ones that nobody foresaw.
 func (s *Server) problem(ctx context.Context, err error) *Problem {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return transport[http.StatusRequestTimeout].problem("", requestID(ctx))
-	}
 	p := problemOf(err, requestID(ctx))
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	if late && p.Code == internal.code { // nobody named it: the time was over, or the caller left
+		return timeout.problem("", p.Request)
+	}
 	if p.Status >= 500 {
 		s.cfg.Log.ErrorContext(ctx, "request failed", "id", p.Request, "code", p.Code, "error", err)
 	}

@@ -35,6 +35,7 @@ type Server struct {
 	engine *gin.Engine
 	routes huma.API
 	gate   *gate
+	budget *budget
 	meter  *meter
 }
 
@@ -43,7 +44,7 @@ func New(cfg Config, use Services) *Server {
 	gin.SetMode(gin.ReleaseMode)
 	huma.NewErrorWithContext = newProblem
 	cfg.Limits = cfg.Limits.withDefaults()
-	s := &Server{cfg: cfg, use: use, engine: gin.New(), gate: newGate(cfg.Limits), meter: newMeter(cfg.Metrics)}
+	s := &Server{cfg: cfg, use: use, engine: gin.New(), gate: newGate(cfg.Limits), budget: newBudget(cfg.Limits), meter: newMeter(cfg.Metrics)}
 	s.engine.HandleMethodNotAllowed, s.engine.RedirectTrailingSlash = true, false // every refusal is a problem, none a redirection
 	s.engine.Use(s.identify, s.observe, s.recover, s.record, s.authenticate, s.gate.middleware, s.deadline)
 	s.engine.NoRoute(s.fallback(http.StatusNotFound))

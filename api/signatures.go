@@ -112,6 +112,12 @@ const recordedKey = "sealkeeper.recorded"
 
 func (s *Server) sign(c *gin.Context) {
 	ctx, who := c.Request.Context(), callerOf(c)
+	give, err := s.reserveBody(c, s.cfg.Limits.Document+s.cfg.Limits.JSON)
+	if err != nil {
+		refuse(c, s.problem(ctx, err))
+		return
+	}
+	defer give()
 	r, err := s.readSignature(c)
 	if err != nil {
 		refuse(c, s.problem(ctx, err))
@@ -119,7 +125,7 @@ func (s *Server) sign(c *gin.Context) {
 	}
 	released, err := s.use.Signer.Sign(ctx, who, r)
 	if err != nil {
-		c.Set(recordedKey, true)
+		c.Set(recordedKey, signer.Recorded(err))
 		refuse(c, s.problem(ctx, err))
 		return
 	}
@@ -273,7 +279,7 @@ func (s *Server) signBatch(c *gin.Context) {
 	}
 	outcomes, err := s.use.Signer.SignBatch(ctx, who, uses)
 	if err != nil {
-		c.Set(recordedKey, true)
+		c.Set(recordedKey, signer.Recorded(err))
 		refuse(c, s.problem(ctx, err))
 		return
 	}

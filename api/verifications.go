@@ -22,11 +22,12 @@ func (s *Server) verifications() {
 
 func (s *Server) verify(c *gin.Context) {
 	ctx := c.Request.Context()
-	b, err := s.readBody(c, s.cfg.Limits.Document)
+	b, give, err := s.readDocument(c, s.cfg.Limits.Document)
 	if err != nil {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
+	defer give()
 	name := c.Query("name")
 	if len(name) > 256 {
 		name = name[:256]

@@ -236,10 +236,20 @@ func (k *Keystore) Create(ctx context.Context, actor audit.Actor, w Want) (*Key,
 	if err != nil {
 		return nil, err
 	}
+	// From here on the key exists: a caller who leaves must not leave it behind without its record.
+	ctx = context.WithoutCancel(ctx)
 	if _, err := k.st.Commit(ctx, store.Mutation{Put: d.Put, Expect: d.Expect, Audit: d.Audit}); err != nil {
-		return nil, fmt.Errorf("recording %s key: %w", w.Purpose, err)
+		return nil, errors.Join(fmt.Errorf("recording %s key: %w", w.Purpose, err), k.takeBack(ctx, key, err))
 	}
 	return key, nil
+}
+
+// takeBack destroys a key whose record was refused. When the record's outcome is not known the key stays: the next start compares.
+func (k *Keystore) takeBack(ctx context.Context, key *Key, err error) error {
+	if errors.Is(err, store.ErrUnknownOutcome) {
+		return nil
+	}
+	return k.tok.Destroy(ctx, key.id)
 }
 
 // Key returns a key by identifier, from memory when it was used before. A destroyed key is ErrKeyNotFound.

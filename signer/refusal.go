@@ -20,21 +20,31 @@ var refusals = []error{
 
 // refusal is the detail of the record of a refused request.
 type refusal struct {
-	Act     string `json:"act"`
-	Kind    string `json:"kind"`
-	Request string `json:"request"`
-	Reason  string `json:"reason"` // text of the named error
+	Act    string `json:"act"`
+	Kind   string `json:"kind"`
+	Reason string `json:"reason"` // text of the named error
 }
 
-// refuse records why a client got nothing.
-func (s *Signer) refuse(actor access.Actor, r Request, err error) {
+// Recorded reports whether an error of Sign or SignBatch was put on record as a refusal.
+func Recorded(err error) bool { return naming(err) != nil }
+
+func naming(err error) error {
 	for _, named := range refusals {
 		if errors.Is(err, named) {
-			s.refused.Add(1)
-			s.cfg.Refuse(audit.Event{Kind: "refusal", Actor: actor.Audit(), Subject: cut(r.Seal, 64),
-				Detail: refusal{string(access.SignatureMake), cut(r.Kind, 16), cut(r.ID, 128), named.Error()}})
-			return
+			return named
 		}
+	}
+	return nil
+}
+
+// refuse records why a client got nothing. The request's own id is not part of the record: a client that tries again and again makes one
+// record a second with a count, not one record a try.
+func (s *Signer) refuse(actor access.Actor, r Request, err error) {
+	if named := naming(err); named != nil {
+		s.refused.Add(1)
+		s.cfg.Refuse(audit.Event{Kind: audit.KindRefusal, Actor: actor.Audit(), Subject: cut(r.Seal, 64),
+			Detail: refusal{string(access.SignatureMake), cut(r.Kind, 16), named.Error()}})
+		return
 	}
 	s.cfg.Log.Error("signing", "seal", r.Seal, "client", actor.Client, "request", r.ID, "error", err)
 }
