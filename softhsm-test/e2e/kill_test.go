@@ -53,6 +53,9 @@ func TestKill(t *testing.T) {
 			t.Fatalf("start after kill %d: %v", n, err)
 		}
 		w.examine(t)
+		if choice.IntN(2) > 0 { // the other half of the starts may be killed while they finish what was interrupted
+			w.finishes(t)
+		}
 		if t.Failed() {
 			t.Fatalf("found after kill %d", n)
 		}
@@ -163,6 +166,18 @@ func (w *witness) wholeOrNone(t *testing.T, a *applicant) {
 	}
 }
 
+// finishes: an order whose impressions were all acknowledged is made by the restarted appliance alone.
+func (w *witness) finishes(t *testing.T) {
+	t.Helper()
+	for _, a := range w.waiting {
+		if a.filed {
+			if err := w.awaitMade(t.Context(), a.enterprise); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // onRecord: the log holds the receipt's record.
 func (w *witness) onRecord(t *testing.T, r client.Receipt) {
 	t.Helper()
@@ -233,25 +248,33 @@ func (w *witness) sameAgain(t *testing.T, r *sent) {
 	}
 }
 
-var privateKey = regexp.MustCompile(`(?s)Private Key Object.*?label:\s+(\S+).*?ID:\s+([0-9a-f]+)`)
+var privateKey = regexp.MustCompile(`label:\s+(\S+)\n\s+ID:\s+([0-9a-f]+)\n`)
 
-// sealKeys lists the identifiers of the token's seal keys by asking the module with nothing of ours.
-func (s *scene) sealKeys(t testing.TB) map[string]bool {
+// sealKeys lists the identifiers of the token's seal keys by asking the module with nothing of ours. SoftHSM2, killed between making an object
+// and writing its template, leaves one without label, identifier and value; no intent can name it, so by law 12 nobody removes it. Those
+// are counted apart.
+func (s *scene) sealKeys(t testing.TB) (keys map[string]bool, empty int) {
 	t.Helper()
-	out := s.pkcs11(t, "-O", "--type", "privkey")
-	keys := map[string]bool{}
-	for _, m := range privateKey.FindAllStringSubmatch(out, -1) {
-		if strings.HasPrefix(m[1], "seal-") {
+	keys = map[string]bool{}
+	for _, object := range strings.Split(s.pkcs11(t, "-O", "--type", "privkey"), "Private Key Object")[1:] {
+		m := privateKey.FindStringSubmatch(object)
+		switch {
+		case m == nil && !strings.Contains(object, "ID:") && !strings.Contains(object, "local"):
+			empty++
+		case m == nil:
+			t.Errorf("a key that cannot be told: %s", object)
+		case strings.HasPrefix(m[1], "seal-"):
 			keys[m[2]] = true
 		}
 	}
-	return keys
+	return keys, empty
 }
 
 // keysAccountedFor: the token holds the seals' keys and no others of the kind.
 func (w *witness) keysAccountedFor(t *testing.T, keys map[string]bool) {
 	t.Helper()
-	held := w.sealKeys(t)
+	held, empty := w.sealKeys(t)
+	t.Logf("%d seal keys in the token, %d objects that SoftHSM2 did not finish", len(held), empty)
 	for id := range held {
 		if !keys[id] {
 			t.Errorf("the token holds key %s, which belongs to no seal", id)

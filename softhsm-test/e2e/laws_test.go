@@ -50,9 +50,11 @@ func (s *scene) pkcs11(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "pkcs11-tool", append([]string{"--module", s.Token.Module, "--token-label", s.Token.Label, "--login", "--pin", "env:TOKEN_PIN"}, args...)...)
 	cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+s.Token.Conf, "TOKEN_PIN="+s.Token.PIN())
-	out, err := cmd.CombinedOutput()
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints // apart, or its lines would stand in the middle of the list
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("pkcs11-tool %v: %v\n%s", args, err, out)
+		t.Fatalf("pkcs11-tool %v: %v\n%s", args, err, complaints.String())
 	}
 	return string(out)
 }

@@ -39,19 +39,19 @@ func rollBack(t *testing.T, s *scene) {
 	lost := mustOf(s.establish(t.Context()))(t)
 	newest := proofsOf(t, s, []client.Receipt{{Index: s.logSize(t) - 1}})[0] // a checkpoint is signed for it if need be
 	write(t, filepath.Join(s.Dir, "witnessed.note"), []byte(newest.Checkpoint))
-	keys := s.sealKeys(t)
+	keys, _ := s.sealKeys(t)
 	s.stopAnd(t, func() { copyFile(t, s.storePath()+".old", s.storePath()) })
 	second = second.at(t, s)
 
 	t.Run("recovering", func(t *testing.T) { recovering(t, s, kept, lost) })
 	t.Run("one operator is not enough", func(t *testing.T) { oneIsNotEnough(t, s, second) })
-	if held := s.sealKeys(t); !maps.Equal(held, keys) {
+	if held, _ := s.sealKeys(t); !maps.Equal(held, keys) {
 		t.Errorf("the token held %d seal keys and now holds %d", len(keys), len(held))
 	}
 	t.Run("two operators", func(t *testing.T) { twoAreEnough(t, s, kept) })
 	t.Run("what was lost", func(t *testing.T) { madeAnew(t, s, lost) })
 	s.stopAnd(t, func() {})
-	held := s.sealKeys(t)
+	held, _ := s.sealKeys(t)
 	for id := range keys {
 		if !held[id] {
 			t.Errorf("key %s of a seal that was lost is gone", id)
