@@ -51,6 +51,12 @@ type applianceAnswer struct {
 	Faults  []Fault            `json:"faults"`
 }
 
+// actInput is a mutating call without a body. Both acts change nothing when they are repeated; the key is asked for as of every mutating call.
+type actInput struct {
+	Caller
+	Key string `header:"Idempotency-Key" required:"true" minLength:"1" maxLength:"128" pattern:"^[!-~]+$"`
+}
+
 type decided struct {
 	Done bool   `json:"done" doc:"false: the other officer's half is still missing"`
 	Next string `json:"next,omitempty"`
@@ -75,14 +81,14 @@ func (s *Server) describeAppliance(ctx context.Context, in *struct{ Caller }) (a
 	return a, nil
 }
 
-func (s *Server) acceptClock(ctx context.Context, in *struct{ Caller }) (decided, error) {
+func (s *Server) acceptClock(ctx context.Context, in *actInput) (decided, error) {
 	if err := s.allow(in.Caller, access.ApplianceOperate); err != nil {
 		return decided{}, err
 	}
 	return decided{Done: true}, s.use.AcceptClock(ctx, in.actor.Audit())
 }
 
-func (s *Server) resynchronise(ctx context.Context, in *struct{ Caller }) (decided, error) {
+func (s *Server) resynchronise(ctx context.Context, in *actInput) (decided, error) {
 	if err := s.allow(in.Caller, access.CeremonyTake); err != nil {
 		return decided{}, err
 	}

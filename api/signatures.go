@@ -252,8 +252,9 @@ func strictJSON(b []byte, v any) error {
 
 func idempotencyKey(c *gin.Context) (string, error) {
 	key := c.GetHeader("Idempotency-Key")
-	if key == "" || len(key) > 128 {
-		return "", transport[http.StatusUnprocessableEntity].problem("header Idempotency-Key, 1 to 128 printable characters, is needed", "")
+	blank := func(r rune) bool { return r < '!' || r > '~' }
+	if key == "" || len(key) > 128 || strings.ContainsFunc(key, blank) {
+		return "", transport[http.StatusUnprocessableEntity].problem("header Idempotency-Key, 1 to 128 printable ASCII characters without blanks, is needed", "")
 	}
 	return key, nil
 }
@@ -343,7 +344,7 @@ func (s *Server) describeSignatures() {
 		"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"request", "document"}, Properties: map[string]*huma.Schema{
 			"request": request, "document": {Type: "string", Format: "binary"}}}},
 	}, done)
-	s.describe("/v1/signatures/batch", "make-signatures", "Have seals sign up to 100 document digests in one commit", map[string]*huma.MediaType{
+	s.describe("/v1/signatures/batch", "make-signatures", "Have seals sign up to 100 document digests in one commit; each item carries its own key and can be repeated alone", map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"items": {Type: "array", Items: huma.SchemaFromType(reg, typeOf[batchItem]())}}}},
 	}, &huma.Response{Description: "Outcomes in the order of the items", Content: map[string]*huma.MediaType{"application/json": {}}})
 }

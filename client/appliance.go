@@ -72,11 +72,11 @@ type Decision struct {
 }
 
 // AcceptClock lets commits go on after the clock was doubted; an operator has looked at it.
-func (c *Client) AcceptClock(ctx context.Context) (Decision, error) {
-	return post[Decision](ctx, c, "/v1/appliance/clock", "", nil)
+func (c *Client) AcceptClock(ctx context.Context, key string) (Decision, error) {
+	return post[Decision](ctx, c, "/v1/appliance/clock", key, nil)
 }
 
 // Resynchronise gives one officer's half of the decision to go on after a rollback.
-func (c *Client) Resynchronise(ctx context.Context) (Decision, error) {
-	return post[Decision](ctx, c, "/v1/appliance/resynchronise", "", nil)
+func (c *Client) Resynchronise(ctx context.Context, key string) (Decision, error) {
+	return post[Decision](ctx, c, "/v1/appliance/resynchronise", key, nil)
 }

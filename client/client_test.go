@@ -271,8 +271,8 @@ func TestPaths(t *testing.T) {
 		{"GET /v1/delegations", "", "", func() error { _, err := c.Delegations(ctx, "", "", 0); return err }},
 		{"POST /v1/delegations/d/withdraw", "k", `{"reason":"r"}`, func() error { _, err := c.WithdrawDelegation(ctx, "k", "d", "r"); return err }},
 		{"GET /v1/appliance", "", "", func() error { _, err := c.Appliance(ctx); return err }},
-		{"POST /v1/appliance/clock", "", "", func() error { _, err := c.AcceptClock(ctx); return err }},
-		{"POST /v1/appliance/resynchronise", "", "", func() error { _, err := c.Resynchronise(ctx); return err }},
+		{"POST /v1/appliance/clock", "k", "", func() error { _, err := c.AcceptClock(ctx, "k"); return err }},
+		{"POST /v1/appliance/resynchronise", "k", "", func() error { _, err := c.Resynchronise(ctx, "k"); return err }},
 	} {
 		must(t, x.call())
 		if got := a.last.Method + " " + a.last.URL.RequestURI(); got != x.want || a.last.Header.Get("Idempotency-Key") != x.key {

@@ -63,9 +63,9 @@ func showAppliance(w io.Writer, a client.Appliance) {
 	showFaults(w, a.Faults)
 }
 
-// decide sends an operator's act that has no body and no key.
+// decide sends an operator's act that has no body.
 func (s *settings) decide(cmd *cobra.Command, path string) error {
-	return ask(s, cmd, client.Call{Method: http.MethodPost, Path: path}, func(w io.Writer, d client.Decision) {
+	return ask(s, cmd, client.Call{Method: http.MethodPost, Path: path, Key: client.NewKey()}, func(w io.Writer, d client.Decision) {
 		if d.Done {
 			fmt.Fprintln(w, "done")
 			return

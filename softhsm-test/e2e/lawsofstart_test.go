@@ -205,10 +205,10 @@ func TestLaw08ClockBehindTheLastRecord(t *testing.T) {
 	if all, err := s.sealsOf(t.Context(), e.USCC); err != nil || len(all) != len(set) {
 		t.Errorf("reading: %v", err)
 	}
-	if _, err := s.as(t, "security").AcceptClock(t.Context()); client.Code(err) != "not-entitled" {
+	if _, err := s.as(t, "security").AcceptClock(t.Context(), client.NewKey()); client.Code(err) != "not-entitled" {
 		t.Errorf("a security officer accepts the clock: %v", err)
 	}
-	if _, err := s.as(t, "system").AcceptClock(t.Context()); err != nil {
+	if _, err := s.as(t, "system").AcceptClock(t.Context(), client.NewKey()); err != nil {
 		t.Fatal(err)
 	}
 	if err := sign(); err != nil {
