@@ -52,6 +52,9 @@ bench: module ## micro benchmarks of store, custody, signing and issuance, with 
 bench-json: build ## the design's measures on a fresh demo appliance, as JSON
 	@go run ./softhsm-test/demo -bench -build $(BUILD) -dir $(BUILD)/bench
 
+interop: ## ofdrw and Bouncy Castle judge our documents, we judge theirs (needs a JDK and Maven; says so when it skips)
+	@go run ./softhsm-test/interop
+
 acceptance: module ## the mission, sentence by sentence, and what shows it
 	@REQUIRE_SOFTHSM=1 go run ./softhsm-test/acceptance
 
@@ -64,4 +67,4 @@ run: build ## start a development appliance on a throw-away token and say what t
 clean: ## remove what was built and the demo's files
 	rm -rf $(BUILD) demo run
 
-.PHONY: help deps module build test race fuzz lint vuln bench bench-json acceptance demo run clean
+.PHONY: help deps module build test race fuzz lint vuln bench bench-json interop acceptance demo run clean
