@@ -83,6 +83,9 @@ func (g *group) apply(p *prepared) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
+	if !p.NotAfter.IsZero() && now.After(p.NotAfter) {
+		return Receipt{}, fmt.Errorf("at %s, no later than %s: %w", now.Format(time.RFC3339Nano), p.NotAfter.UTC().Format(time.RFC3339Nano), ErrLate)
+	}
 	if err := g.checkExpect(p.expect); err != nil {
 		return Receipt{}, err
 	}

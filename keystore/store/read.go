@@ -52,11 +52,20 @@ func itemAt(bucket *bolt.Bucket, k *kind, key []byte) (Item, error) {
 // List pages through a collection in key order; limit is clamped to 1…1000 and a page ends early past 8 MiB. The cursor is opaque and
 // belongs to one collection, index and prefix; any other is ErrCursor.
 func (b *Bolt) List(ctx context.Context, c *Collection, index string, prefix []byte, cursor string, limit int) (Page, error) {
+	return b.list(ctx, c, index, listing{prefix: prefix, limit: limit}, cursor)
+}
+
+// ListFrom pages through a collection in key order from a key on; limit and cursor as for List.
+func (b *Bolt) ListFrom(ctx context.Context, c *Collection, index string, from []byte, cursor string, limit int) (Page, error) {
+	return b.list(ctx, c, index, listing{from: from, limit: limit}, cursor)
+}
+
+func (b *Bolt) list(ctx context.Context, c *Collection, index string, l listing, cursor string) (Page, error) {
 	k, err := b.kind(c)
 	if err != nil {
 		return Page{}, err
 	}
-	l := listing{kind: k, source: k.bucket, prefix: prefix, limit: min(max(limit, 1), maxPage)}
+	l.kind, l.source, l.limit = k, k.bucket, min(max(l.limit, 1), maxPage)
 	if index != "" {
 		if err := l.byIndex(index); err != nil {
 			return Page{}, err
@@ -80,6 +89,7 @@ type listing struct {
 	source  []byte // bucket that gives the order
 	indexed bool
 	prefix  []byte
+	from    []byte // where the first page begins, when there is no prefix
 	after   []byte
 	limit   int
 	tag     [8]byte
@@ -88,7 +98,7 @@ type listing struct {
 func (l *listing) byIndex(index string) error {
 	for i, ix := range l.kind.Indexes {
 		if ix.Name == index {
-			l.source, l.indexed, l.prefix = l.kind.indexes[i], true, escape(l.prefix)
+			l.source, l.indexed, l.prefix, l.from = l.kind.indexes[i], true, escape(l.prefix), escape(l.from)
 			return nil
 		}
 	}
@@ -121,7 +131,7 @@ func (l *listing) page(ctx context.Context, tx *bolt.Tx) (Page, error) {
 	var last []byte
 	size := 0
 	c := source.Cursor()
-	for k, v := seekAfter(c, l.prefix, l.after); k != nil && bytes.HasPrefix(k, l.prefix); k, v = c.Next() {
+	for k, v := seekAfter(c, append(l.prefix, l.from...), l.after); k != nil && bytes.HasPrefix(k, l.prefix); k, v = c.Next() {
 		if len(p.Items) == l.limit || size > maxPageBytes {
 			p.Next = base64.RawURLEncoding.EncodeToString(append(l.tag[:], last...))
 			break
@@ -152,13 +162,13 @@ func (l *listing) item(tx *bolt.Tx, k, v []byte) (Item, error) {
 	return it.copied(), err
 }
 
-// seekAfter moves to the first key that begins with prefix and lies behind after.
-func seekAfter(c *bolt.Cursor, prefix, after []byte) (k, v []byte) {
+// seekAfter moves to the first key from start on, or behind after.
+func seekAfter(c *bolt.Cursor, start, after []byte) (k, v []byte) {
 	if after == nil {
-		if len(prefix) == 0 {
+		if len(start) == 0 {
 			return c.First()
 		}
-		return c.Seek(prefix)
+		return c.Seek(start)
 	}
 	k, v = c.Seek(after)
 	if bytes.Equal(k, after) {

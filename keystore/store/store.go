@@ -12,6 +12,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -26,6 +27,8 @@ var (
 	ErrLimit = errors.New("the limit is spent")
 	// ErrNotFound: no such record.
 	ErrNotFound = errors.New("no such record")
+	// ErrLate: the mutation waited beyond its NotAfter. Nothing happened; it is an ErrConflict, since deciding again mends it.
+	ErrLate = fmt.Errorf("the mutation came too late: %w", ErrConflict)
 	// ErrUnavailable: the engine cannot commit now (queue full, shutting down, disk error before the write). Nothing happened.
 	ErrUnavailable = errors.New("the store is not available")
 	// ErrUnknownOutcome: the connection or the disk failed during the commit. Ask again by request id before repeating.
@@ -129,6 +132,9 @@ type Mutation struct {
 	Spend   []Spend
 	Audit   [][]byte // bodies of audit records, built by package audit; the store wraps each in a Record and gives it its place
 	Outbox  []Message
+	// NotAfter, unless zero, is the latest time the commit may have; later it is ErrLate. What sorts by a time that was taken before the
+	// commit (a feed of changes) is complete up to a bound only when that time cannot lie arbitrarily far back.
+	NotAfter time.Time
 }
 
 // Receipt is the proof of a durable commit.
@@ -196,6 +202,9 @@ type Store interface {
 	Get(ctx context.Context, c *Collection, key []byte) (Item, error)
 	// List pages through a collection by primary key (index "") or by an index, over keys that begin with prefix, in key order.
 	List(ctx context.Context, c *Collection, index string, prefix []byte, cursor string, limit int) (Page, error)
+	// ListFrom pages through a collection by primary key (index "") or by an index, from the given key on to the end, in key order. The
+	// cursor goes on from a page; it belongs to the collection and index.
+	ListFrom(ctx context.Context, c *Collection, index string, from []byte, cursor string, limit int) (Page, error)
 	// Counter returns a counter's value; unknown counters are zero.
 	Counter(ctx context.Context, name string) (uint64, error)
 	// Lookup finds the first receipt of a request, or ErrNotFound, or ErrRequestReused when the digest differs.

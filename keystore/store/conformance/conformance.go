@@ -49,7 +49,7 @@ func whole(v []byte) ([][]byte, error) { return [][]byte{v}, nil }
 func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*suite){
 		"values": (*suite).values, "expectations": (*suite).expectations, "malformed": (*suite).malformed, "requests": (*suite).requests,
-		"counters": (*suite).counters, "expiring counters": (*suite).expiring, "listing": (*suite).listing, "indexes": (*suite).indexes,
+		"counters": (*suite).counters, "expiring counters": (*suite).expiring, "listing": (*suite).listing, "from a key": (*suite).fromKey, "late": (*suite).late, "indexes": (*suite).indexes,
 		"outbox": (*suite).outbox, "log": (*suite).log, "together": (*suite).together, "read-only": (*suite).readOnly, "clock": (*suite).clocks,
 		"contention": (*suite).contention, "closing": (*suite).closing,
 	} {

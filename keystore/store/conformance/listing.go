@@ -61,6 +61,51 @@ func (s *suite) listing() {
 	s.foreignCursors(page.Next)
 }
 
+// fromKey walks a collection and an index from a key on, which need not exist, to the end.
+func (s *suite) fromKey() {
+	for key, value := range map[string]string{"1": "05|", "2": "10|", "3": "10|30|", "4": "20\x00|"} {
+		s.put(papers, key, value)
+	}
+	check := func(index, from string, want ...string) {
+		s.Helper()
+		var got []string
+		for cursor := ""; ; {
+			p, err := s.st.ListFrom(s.Context(), papers, index, []byte(from), cursor, 1)
+			s.must(err)
+			for _, it := range p.Items {
+				got = append(got, string(it.Key))
+			}
+			if cursor = p.Next; cursor == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			s.Errorf("from %q of %q: %q, want %q", from, index, got, want)
+		}
+	}
+	check("word", "", "1", "2", "3", "4", "3")
+	check("word", "06", "2", "3", "4", "3")
+	check("word", "10", "2", "3", "4", "3")
+	check("word", "20\x00", "4", "3")
+	check("word", "31")
+	check("", "2", "2", "3", "4")
+	check("", "25", "3", "4")
+}
+
+// late: a mutation is refused after its NotAfter and leaves nothing; at it, it stands.
+func (s *suite) late() {
+	m := store.Mutation{Put: []store.Put{{Collection: plain, Key: []byte("k"), Value: []byte("v")}}, NotAfter: s.time().Add(time.Minute)}
+	s.pass(time.Minute + time.Millisecond)
+	_, err := s.try(m)
+	s.want(err, store.ErrLate, "a mutation after its time")
+	s.want(err, store.ErrConflict, "a mutation after its time, as a caller that tries again sees it")
+	if s.st.State().Size != 0 {
+		s.Error("a late mutation left a record")
+	}
+	m.NotAfter = s.time().Add(time.Minute)
+	s.commit(m)
+}
+
 func (s *suite) foreignCursors(cursor string) {
 	for name, ask := range map[string]func() error{
 		"another prefix":     func() error { _, err := s.st.List(s.Context(), plain, "", []byte("b"), cursor, 5); return err },
