@@ -60,6 +60,9 @@ func (k *Key) Algorithm() hsm.Algorithm { return k.algorithm }
 // Public returns the SM2 public key, nil for other algorithms.
 func (k *Key) Public() *gm.PublicKey { return k.sm2 }
 
+// Standard returns the public key of an ECDSA or RSA key, nil for other algorithms.
+func (k *Key) Standard() crypto.PublicKey { return k.std }
+
 // PublicDER returns the SubjectPublicKeyInfo of an ECDSA or RSA key, the 65-byte point of an SM2 key.
 func (k *Key) PublicDER() []byte { return append([]byte(nil), k.public...) }
 
@@ -71,8 +74,13 @@ func (k *Key) Begin() (*gm.Message, error) {
 	return k.sm2.NewMessage(), nil
 }
 
-// Sign signs a whole message with an SM2 key and returns strict DER.
+// Sign signs a whole message and returns what certificates and CMS carry: strict DER for SM2 and ECDSA P-256, the PKCS #1 v1.5 block for RSA.
+// The digest is computed here: SM3 over Z and the message for SM2, SHA-256 for the others. A signature that does not verify is
+// ErrSignatureWrong and is not returned. The keys of the TLS hierarchy sign through CryptoSigner alone (ErrKeyUse).
 func (k *Key) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if k.std != nil {
+		return k.signStandard(ctx, message)
+	}
 	m, err := k.Begin()
 	if err != nil {
 		return nil, err
@@ -101,6 +109,23 @@ func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
 	return gm.EncodeSignature(raw)
 }
 
+func (k *Key) signStandard(ctx context.Context, message []byte) ([]byte, error) {
+	if k.purpose == PurposeTLSRoot || k.purpose == PurposeTLSClient {
+		return nil, fmt.Errorf("key %s is for %s: %w", k.id, k.purpose, ErrKeyUse)
+	}
+	d := sha256.Sum256(message)
+	return k.signSHA256(ctx, d)
+}
+
+// signSHA256 has the token sign a digest that this package computed, or that crypto/x509 computed over a structure built in this process.
+func (k *Key) signSHA256(ctx context.Context, digest [32]byte) ([]byte, error) {
+	sig, err := k.tok.Sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest})
+	if err != nil {
+		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
+	}
+	return k.verified(digest[:], sig)
+}
+
 // CryptoSigner returns the standard library's view of an ECDSA P-256 or RSA key, for TLS certificates. It signs SHA-256 digests alone and
 // verifies each signature before returning it. The library hands it digests of structures that issuance/ca builds here (law 11).
 func (k *Key) CryptoSigner() (crypto.Signer, error) {
@@ -121,16 +146,13 @@ func (s tlsSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 	if _, pss := opts.(*rsa.PSSOptions); pss {
 		return nil, fmt.Errorf("signing with key %s: PSS: %w", s.k.id, ErrKeyUse)
 	}
-	sig, err := s.k.tok.Sign(context.Background(), hsm.SignRequest{Key: s.k.id, Algorithm: s.k.algorithm, Digest: [32]byte(digest)})
-	if err != nil {
-		return nil, fmt.Errorf("signing with key %s: %w", s.k.id, err)
-	}
-	return s.verified(digest, sig)
+	return s.k.signSHA256(context.Background(), [32]byte(digest))
 }
 
-func (s tlsSigner) verified(digest, sig []byte) ([]byte, error) {
+// verified is law 4 for ECDSA and RSA: the token's answer leaves only when the registered public key accepts it.
+func (k *Key) verified(digest, sig []byte) ([]byte, error) {
 	ok := false
-	switch pub := s.k.std.(type) {
+	switch pub := k.std.(type) {
 	case *ecdsa.PublicKey:
 		if len(sig) == 64 {
 			r, t := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
@@ -141,7 +163,7 @@ func (s tlsSigner) verified(digest, sig []byte) ([]byte, error) {
 		ok = rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest, sig) == nil
 	}
 	if !ok {
-		return nil, fmt.Errorf("signing with key %s: %w", s.k.id, ErrSignatureWrong)
+		return nil, fmt.Errorf("signing with key %s: %w", k.id, ErrSignatureWrong)
 	}
 	return sig, nil
 }

@@ -40,6 +40,9 @@ const (
 	PurposeAudit      Purpose = "audit"
 	PurposeTLSRoot    Purpose = "tls-root"
 	PurposeTLSClient  Purpose = "tls-client"
+	PurposeTSASM2     Purpose = "tsa-sm2"  // signs time stamps over SM3 imprints
+	PurposeTSAP256    Purpose = "tsa-p256" // signs time stamps over SHA-256 imprints
+	PurposeDocument   Purpose = "document" // a seal's companion key for formats that know no SM2
 )
 
 // ImpressionPurpose is the purpose of the key that encrypts the data keys of one year's impressions.

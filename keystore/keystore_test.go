@@ -251,6 +251,42 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// TestSignStandard: P-256 and RSA keys sign whole messages; the digest is computed in custody, and what comes out is what certificates carry.
+func TestSignStandard(t *testing.T) {
+	c := newCustody(t)
+	for a, p := range map[hsm.Algorithm]keystore.Purpose{hsm.ECDSAP256: keystore.PurposeTSAP256, hsm.RSA2048: keystore.PurposeDocument} {
+		key := create(t, c.Keystore, p, a)
+		for _, message := range [][]byte{nil, []byte("m"), bytes.Repeat([]byte{0}, 32), bytes.Repeat([]byte("long "), 10_000)} {
+			sig, err := key.Sign(t.Context(), message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, ok := sha256.Sum256(message), false
+			switch pub := key.Standard().(type) {
+			case *ecdsa.PublicKey:
+				ok = ecdsa.VerifyASN1(pub, d[:], sig)
+			case *rsa.PublicKey:
+				ok = rsa.VerifyPKCS1v15(pub, crypto.SHA256, d[:], sig) == nil
+			}
+			if !ok {
+				t.Errorf("%s over %d bytes does not verify", a, len(message))
+			}
+		}
+		if _, err := key.CryptoSigner(); !errors.Is(err, keystore.ErrKeyUse) {
+			t.Errorf("%s for %s gives a signer of digests: %v", a, p, err)
+		}
+		if _, err := key.Begin(); !errors.Is(err, keystore.ErrKeyUse) {
+			t.Errorf("%s begins an SM2 message: %v", a, err)
+		}
+		for name, l := range map[string]liar{"a bit": {bit: 300}, "a byte short": {cut: true}} {
+			l.Token = c.tok
+			if sig, err := mustKey(t, open(t, l, c.st), key.ID()).Sign(t.Context(), []byte("m")); !errors.Is(err, keystore.ErrSignatureWrong) || sig != nil {
+				t.Errorf("%s, %s: %x, %v", a, name, sig, err)
+			}
+		}
+	}
+}
+
 func begin(t testing.TB, k *keystore.Key) *gm.Message {
 	t.Helper()
 	m, err := k.Begin()

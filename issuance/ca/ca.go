@@ -1,12 +1,12 @@
 // Package ca is the appliance's certificate authorities: an SM2 hierarchy that certifies seal keys and the seal maker, and a P-256
-// hierarchy for TLS.
+// hierarchy for TLS and for what has to be checked by software that knows no SM2.
 //
 // Keys stay in the token; this package gets them as the two-method Key, or as crypto.Signer for P-256, and builds every TBSCertificate
 // itself (law 11). Its one promise: a certificate that leaves has been read back and checked against what was asked, is nested in its
 // issuer's validity, and satisfies two independent implementations of SM2 (law 4).
 //
-//	root (20 years) ─► issuing (15) ─► seal maker (10), audit (5), seal certificates (3)
-//	TLS root (20)   ─► TLS issuing (15) ─► clients (1), the server's own (1)
+//	root (20 years) ─► issuing (15) ─► seal maker (10), time stamps (10), audit (5), seal certificates (3)
+//	TLS root (20)   ─► TLS issuing (15) ─► clients (1), the server's own (1), time stamps (10), document keys of seals (3)
 //
 // An outside authority takes the issuing one's place through the same Issuer's shape in two steps: SigningRequest out, Accept in.
 //
@@ -96,6 +96,7 @@ func (p *Period) UnmarshalText(b []byte) error {
 // Lifetimes says how long each kind of certificate lives at most.
 type Lifetimes struct {
 	Root, Issuing, Maker, Audit, Seal Period
+	TSA                               Period // of both time-stamp certificates
 	TLSRoot, TLSIssuing               Period
 	TLSClient, TLSServer              Period
 }
@@ -103,7 +104,7 @@ type Lifetimes struct {
 // DefaultLifetimes returns the product's defaults.
 func DefaultLifetimes() Lifetimes {
 	years := func(n int) Period { return Period{Years: n} }
-	return Lifetimes{Root: years(20), Issuing: years(15), Maker: years(10), Audit: years(5), Seal: years(3),
+	return Lifetimes{Root: years(20), Issuing: years(15), Maker: years(10), Audit: years(5), Seal: years(3), TSA: years(10),
 		TLSRoot: years(20), TLSIssuing: years(15), TLSClient: years(1), TLSServer: years(1)}
 }
 

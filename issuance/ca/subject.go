@@ -89,16 +89,23 @@ func cut(s string) string {
 	return strings.TrimRight(s, " ")
 }
 
-// checkHolder refuses values that could not be read back from a certificate.
+// checkHolder refuses values that could not be read back from a certificate, and a request without a key.
 func (r Request) checkHolder() error {
+	if err := r.checkNames(); err != nil {
+		return err
+	}
+	if r.PublicKey == nil {
+		return fmt.Errorf("seal %s: %w", r.ESID, ErrPublicKey)
+	}
+	return nil
+}
+
+func (r Request) checkNames() error {
 	if !clean(r.Name, maxWholeChars) || !clean(r.ESID, maxNameChars) {
 		return fmt.Errorf("name %.80q, esID %.80q: %w", r.Name, r.ESID, ErrSubject)
 	}
 	if !usccForm.MatchString(r.USCC) {
 		return fmt.Errorf("unified social credit code %.40q: %w", r.USCC, ErrSubject)
-	}
-	if r.PublicKey == nil {
-		return fmt.Errorf("seal %s: %w", r.ESID, ErrPublicKey)
 	}
 	return nil
 }
