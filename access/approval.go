@@ -19,7 +19,7 @@ type Approval struct {
 	Request   string    `json:"request"` // the signature request's Idempotency-Key
 	Seal      string    `json:"seal"`    // esID
 	Document  [32]byte  `json:"-"`       // SM3 of the document as received (kind digest: the document digest itself)
-	Placement [32]byte  `json:"-"`       // ofd.PlacementDigest of the stamps; zero for kind digest
+	Placement [32]byte  `json:"-"`       // placement.Plan.Digest; zero where nothing is placed
 	Purpose   string    `json:"purpose"` // the purpose the client states, 1..64 characters
 	Client    string    `json:"client"`  // hexadecimal SHA-256 of the client certificate's SubjectPublicKeyInfo
 	Count     uint64    `json:"count"`   // how many signatures it covers; 1 for an approval
@@ -57,7 +57,7 @@ type Delegation struct {
 	Seal      string    `json:"seal"`       // esID; never the legal representative's seal
 	Client    string    `json:"client"`     // hexadecimal SHA-256 of the client's SubjectPublicKeyInfo
 	Purposes  []string  `json:"purposes"`   // sorted, at least one
-	Kinds     []string  `json:"kinds"`      // sorted subset of digest, ofd
+	Kinds     []string  `json:"kinds"`      // sorted subset of cms, digest, ofd, pdf
 	NotBefore time.Time `json:"not_before"` // whole seconds, UTC
 	Expires   time.Time `json:"expires"`
 	Count     uint64    `json:"count"` // uses in all, at least 1

@@ -242,7 +242,7 @@ func TestPolicyTable(t *testing.T) {
 	want := map[access.Action]string{ // capital: every record; small: its own alone
 		"licence.put": "R", "licence.read": "SXADRE", "impression.put": "P", "impression.read": "SXA", "order.read": "SXARE",
 		"order.collect": "SE", "order.resolve": "S", "seal.read": "SXAE", "seal.suspend": "SXE", "seal.resume": "X", "seal.cancel": "S",
-		"seal.reissue": "S", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
+		"seal.reissue": "S", "seal.equip": "X", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",
 		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "appliance.read": "SXA", "appliance.operate": "S",
 	}

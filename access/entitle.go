@@ -15,13 +15,16 @@ type Want struct {
 	Seal      string   // esID
 	SealType  string   // 01 … 05
 	USCC      string   // owner of the seal; empty when no such seal exists
-	Kind      string   // KindDigest or KindOFD
+	Kind      string   // one of the kinds of this package
+	Unseen    bool     // the document stays with the client: its digest alone comes in (未见原文); always so for KindDigest
 	Document  [32]byte // SM3 of the document as received; kind digest: the digest itself
 	Placement [32]byte // digest of the stamps; zero for kind digest
 	Purpose   string
 	Client    string // who asks
 	Now       time.Time
 }
+
+func (w Want) unseen() bool { return w.Unseen || w.Kind == KindDigest }
 
 // Consent is what a request presents as the owner's will: an approval or the identifier of a registered delegation, never both.
 type Consent struct {
@@ -64,7 +67,7 @@ func (a *Access) Entitled(ctx context.Context, actor Actor, w Want, c Consent) (
 			return e, err
 		}
 	}
-	if w.Kind == KindDigest && (!e.DigestOnly || w.SealType == LegalRepresentative) {
+	if w.unseen() && (!e.DigestOnly || w.SealType == LegalRepresentative) {
 		return e, ErrDigestOnly
 	}
 	return e, nil
@@ -104,7 +107,7 @@ func (a *Access) usable(ctx context.Context, g Grant, w Want) error {
 	if w.Now.Before(g.NotBefore) || w.Now.After(g.Expires) {
 		return fmt.Errorf("grant %q: %w", g.ID, ErrGrantWindow)
 	}
-	if w.Kind == KindDigest && !g.DigestOnly {
+	if w.unseen() && !g.DigestOnly {
 		return fmt.Errorf("grant %q: %w", g.ID, ErrDigestOnly)
 	}
 	spent, err := a.st.Counter(ctx, g.Counter())

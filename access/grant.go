@@ -14,9 +14,11 @@ import (
 const (
 	KindDigest = "digest" // a document digest comes in, the document never does (未见原文)
 	KindOFD    = "ofd"
+	KindPDF    = "pdf"
+	KindCMS    = "cms" // SignedData: over content that comes in, or over a digest (未见原文)
 )
 
-var kinds = []string{KindDigest, KindOFD}
+var kinds = []string{KindCMS, KindDigest, KindOFD, KindPDF}
 
 // LegalRepresentative is the seal type of 法定代表人章: never delegated, never used on a bare digest.
 const LegalRepresentative = "05"
@@ -27,7 +29,7 @@ type Grant struct {
 	Client     string    `json:"client"`              // Client.ID
 	Seals      []string  `json:"seals,omitempty"`     // esIDs, sorted; empty exactly when AnyOwner is set
 	AnyOwner   bool      `json:"any_owner_approves"`  // any seal whose owner signed an approval or delegation for this client
-	Kinds      []string  `json:"kinds"`               // sorted subset of digest, ofd
+	Kinds      []string  `json:"kinds"`               // sorted subset of cms, digest, ofd, pdf
 	Purposes   []string  `json:"purposes"`            // sorted, each 1..64 characters; the purposes the client may state
 	NotBefore  time.Time `json:"not_before"`          // whole seconds, UTC
 	Expires    time.Time `json:"expires"`             // the last second that counts
@@ -52,9 +54,9 @@ func (g Grant) check() error {
 	case (len(g.Seals) == 0) != g.AnyOwner || !cleanList(g.Seals, 64):
 		fault = "seals: sorted esIDs, or any whose owner approves"
 	case len(g.Kinds) == 0 || !cleanList(g.Kinds, 16) || !subset(g.Kinds, kinds):
-		fault = "kinds: sorted, of digest and ofd"
-	case g.DigestOnly && !slices.Contains(g.Kinds, KindDigest):
-		fault = "digest_only without kind digest"
+		fault = "kinds: sorted, of cms, digest, ofd and pdf"
+	case g.DigestOnly && !slices.Contains(g.Kinds, KindDigest) && !slices.Contains(g.Kinds, KindCMS):
+		fault = "digest_only without kind digest or cms"
 	case len(g.Purposes) == 0 || !cleanList(g.Purposes, 64):
 		fault = "purposes: sorted, at least one"
 	case g.Count == 0 || !wholeWindow(g.NotBefore, g.Expires):

@@ -53,6 +53,7 @@ const (
 	SealResume       Action = "seal.resume"
 	SealCancel       Action = "seal.cancel"
 	SealReissue      Action = "seal.reissue"
+	SealEquip        Action = "seal.equip" // give a seal a document key beside its own
 	SignatureMake    Action = "signature.make"
 	SignatureRead    Action = "signature.read"
 	Verify           Action = "verify"
@@ -114,6 +115,7 @@ var policy = map[Action]rule{
 	SealResume:       allow(anyOf, RoleSecurity),
 	SealCancel:       allow(anyOf, RoleSystem),
 	SealReissue:      allow(anyOf, RoleSystem),
+	SealEquip:        allow(anyOf, RoleSecurity),
 	SignatureMake:    allow(own, RoleDepartment),
 	SignatureRead:    allow(own, RoleDepartment).and(allow(anyOf, RoleAudit, RoleELicence)),
 	Verify:           allow(anyOf, roles...),

@@ -112,7 +112,7 @@ func (s SignedDelegation) Delegation() (Delegation, error) {
 		return Delegation{}, fmt.Errorf("client is not 64 lower-case hexadecimal digits: %w", ErrApprovalForm)
 	}
 	if !subset(s.Kinds, kinds) {
-		return Delegation{}, fmt.Errorf("kinds are not of digest and ofd: %w", ErrApprovalForm)
+		return Delegation{}, fmt.Errorf("kinds are not of cms, digest, ofd and pdf: %w", ErrApprovalForm)
 	}
 	err := readHex(d.Nonce[:], "nonce", s.Nonce)
 	return d, err

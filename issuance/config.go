@@ -31,7 +31,7 @@ type Maker struct {
 	Certificate []byte
 }
 
-// Parts are the packages issuance joins. All are needed.
+// Parts are the packages issuance joins. All but the last are needed.
 type Parts struct {
 	Store    store.Store
 	Library  *licence.Library
@@ -40,6 +40,8 @@ type Parts struct {
 	Access   *access.Access
 	Issuer   Issuer
 	Maker    Maker
+	// Documents certifies the companion keys of seals; nil when there is no such authority.
+	Documents DocumentIssuer
 }
 
 // SealType is what becomes of one type of seal.
@@ -52,17 +54,18 @@ type SealType struct {
 // Config holds what a deployment decides. Zero values mean the defaults of DefaultConfig. Whoever controls the pinned keys can have
 // impressions and devices accepted.
 type Config struct {
-	PublicSecurity []*gm.PublicKey     // pinned: sign filings of impressions
-	ELicence       []*gm.PublicKey     // pinned: sign identity assertions
-	Sets           map[string][]string // seal types by the first two characters of the code; "" for all others
-	Release        register.Release
-	Types          map[string]SealType
-	Vid            string        // vendor in the seal header
-	HeaderVersion  int           // 4 or 5
-	SealYears      int           // life of a seal and its certificate
-	RetryEvery     time.Duration // how often Run looks for complete orders that could not be made
-	Now            func() time.Time
-	Log            *slog.Logger
+	PublicSecurity  []*gm.PublicKey     // pinned: sign filings of impressions
+	ELicence        []*gm.PublicKey     // pinned: sign identity assertions
+	Sets            map[string][]string // seal types by the first two characters of the code; "" for all others
+	Release         register.Release
+	Types           map[string]SealType
+	Vid             string             // vendor in the seal header
+	HeaderVersion   int                // 4 or 5
+	DocumentSubject ca.SubjectTemplate // of the certificates of document keys
+	SealYears       int                // life of a seal and its certificate
+	RetryEvery      time.Duration      // how often Run looks for complete orders that could not be made
+	Now             func() time.Time
+	Log             *slog.Logger
 }
 
 // DefaultConfig returns the defaults, without pinned keys.
@@ -75,7 +78,7 @@ func DefaultConfig() Config {
 			"01": {1, "{name}法定名称章", t["01"]}, "02": {2, "{name}财务专用章", t["02"]},
 			"03": {3, "{name}发票专用章", t["03"]}, "05": {5, "{name}法定代表人章（{person}）", t["05"]},
 		},
-		Vid: "Sealkeeper", HeaderVersion: 4, SealYears: 3, RetryEvery: 30 * time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Vid: "Sealkeeper", HeaderVersion: 4, DocumentSubject: ca.DefaultSubjectTemplate(), SealYears: 3, RetryEvery: 30 * time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -120,6 +123,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = d.Now
+	}
+	if len(c.DocumentSubject.Lines()) == 0 {
+		c.DocumentSubject = d.DocumentSubject
 	}
 	c.Release, c.Vid = or(c.Release, d.Release), or(c.Vid, d.Vid)
 	c.HeaderVersion, c.SealYears = or(c.HeaderVersion, d.HeaderVersion), or(c.SealYears, d.SealYears)

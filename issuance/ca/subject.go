@@ -64,6 +64,15 @@ func ParseSubjectTemplate(lines []string) (SubjectTemplate, error) {
 	return t, nil
 }
 
+// Lines returns the template in the form that ParseSubjectTemplate reads.
+func (t SubjectTemplate) Lines() []string {
+	var lines []string
+	for _, l := range t.lines {
+		lines = append(lines, l.attribute+"="+l.value)
+	}
+	return lines
+}
+
 // name forms the subject of r.
 func (t SubjectTemplate) name(r Request) (pkix.Name, error) {
 	var n pkix.Name

@@ -22,6 +22,7 @@ var (
 	}}
 	esls         = &store.Collection{Name: "esl", Codec: 1}
 	certificates = &store.Collection{Name: "seal-certificate", Codec: 1}
+	companions   = &store.Collection{Name: "seal-document-certificate", Codec: 1}
 	filings      = &store.Collection{Name: "seal-filing", Codec: 1}
 	numbers      = &store.Collection{Name: "seal-number", Codec: 1}
 	orders       = &store.Collection{Name: "order", Codec: 1, Indexes: []store.Index{
@@ -35,7 +36,7 @@ var (
 	byFiling    = &store.Collection{Name: "impression-filing", Codec: 1}
 	byCode      = &store.Collection{Name: "impression-code", Codec: 1}
 	byDigest    = &store.Collection{Name: "impression-digest", Codec: 1}
-	collections = []*store.Collection{seals, esls, certificates, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest}
+	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest}
 )
 
 // Collections lists what this package stores.

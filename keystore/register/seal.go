@@ -43,6 +43,8 @@ type Seal struct {
 	CollectedAt    time.Time   `json:"collected_at,omitzero"`
 	EndedAt        time.Time   `json:"ended_at,omitzero"`
 	EndReason      Reason      `json:"end_reason,omitempty"`
+	// Document is the companion key for formats that know no SM2; nil until an operator asked for one.
+	Document *DocumentKey `json:"document_key,omitempty"`
 }
 
 // Hold is one reason for which a seal is suspended. A seal is free again when its last hold is lifted.
