@@ -60,7 +60,9 @@ func (i *Issuance) event(ctx context.Context, req *keystore.Request, actor acces
 	d.Add(w.draft)
 	t.Seals, t.Order = w.seals, w.order
 	var err error
-	if t.Receipt, err = i.Store.Commit(ctx, d.Mutation(req)); err != nil {
+	m := d.Mutation(req)
+	m.NotAfter = c.NotAfter
+	if t.Receipt, err = i.Store.Commit(ctx, m); err != nil {
 		return EventOutcome{}, fmt.Errorf("licence event %s: %w", c.Event.ID, err)
 	}
 	i.wakeMaker() // a licence that was restored may free orders that were complete

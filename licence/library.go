@@ -20,9 +20,14 @@ var ErrUnknown = errors.New("no such licence")
 // The collections. Values are JSON. "licence" holds a Standing per code; "licence-version" a Licence per code and number, written once;
 // "licence-event" the signed envelope per event identifier, written once.
 var (
-	standings = &store.Collection{Name: "licence", Codec: 1}
-	versions  = &store.Collection{Name: "licence-version", Codec: 1}
-	events    = &store.Collection{Name: "licence-event", Codec: 1}
+	standings = &store.Collection{Name: "licence", Codec: 1, Indexes: []store.Index{
+		{Name: byName, Keys: indexed(func(s Standing) string { return cutName(s.Name) })},
+		{Name: byStatus, Keys: indexed(func(s Standing) string { return string(s.Status) })},
+		{Name: byDivision, Keys: indexed(func(s Standing) string { return s.Division })},
+		{Name: byChange, Keys: indexed(func(s Standing) string { return changeKey(s.TakenAt) })},
+	}}
+	versions = &store.Collection{Name: "licence-version", Codec: 1}
+	events   = &store.Collection{Name: "licence-event", Codec: 1}
 )
 
 // Collections lists what this package stores.
@@ -59,6 +64,7 @@ type Change struct {
 	Put      []store.Put
 	Expect   []store.Expect
 	Audit    [][]byte
+	NotAfter time.Time // the commit's; later it is store.ErrLate, and the event must be prepared again
 }
 
 // storedEvent keeps the evidence of a version.
@@ -104,6 +110,7 @@ func (l *Library) Prepare(ctx context.Context, env envelope.Envelope, actor audi
 		return Change{}, err
 	}
 	c.Licence.ReceivedAt, c.Licence.Warnings = l.cfg.Now().UTC(), warnings
+	c.NotAfter = c.Licence.ReceivedAt.Add(grace)
 	return c, c.fill(env, at, actor)
 }
 

@@ -54,6 +54,8 @@ type Standing struct {
 	Event     string    `json:"event"`
 	ValidFrom time.Time `json:"valid_from"`
 	IssuedAt  time.Time `json:"issued_at"` // of the last event; the next must be later
+	Division  string    `json:"division,omitempty"`
+	TakenAt   time.Time `json:"taken_at"` // when the library took the last event; the feed of changes goes by it
 }
 
 // ErrFields: a licence holds a value that it cannot have.
@@ -126,5 +128,5 @@ func unclean(r rune) bool {
 }
 
 func (l Licence) standing(issued time.Time) Standing {
-	return Standing{l.USCC, l.Version, l.Name, l.LegalRep, l.Status, l.Event, l.ValidFrom, issued}
+	return Standing{l.USCC, l.Version, l.Name, l.LegalRep, l.Status, l.Event, l.ValidFrom, issued, l.Division, l.ReceivedAt}
 }
