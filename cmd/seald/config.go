@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -39,7 +41,12 @@ type Config struct {
 	PKI      PKIConfig      `yaml:"pki"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
-	Limits   api.Limits     `yaml:"limits"`
+	TSA      TSAConfig      `yaml:"tsa"`
+	PDF      PDFConfig      `yaml:"pdf"`
+	// Pages is the address under which readers reach /v/…, for example https://seal.example.cn; it stands in QR codes. Default: none, and a
+	// request for a QR code is refused. Cannot cause a false signature.
+	Pages  string     `yaml:"pages"`
+	Limits api.Limits `yaml:"limits"`
 	// Log is debug, info, warn or error. Default info. Cannot cause a false signature.
 	Log string `yaml:"log"`
 }
@@ -76,11 +83,41 @@ type TLSConfig struct {
 	ClientCA string `yaml:"client_ca"`
 }
 
-// PKIConfig names the SM2 certificates (PEM) of the embedded authorities; their keys are in the token.
+// PKIConfig names the certificates (PEM) of the embedded authorities; their keys are in the token.
 type PKIConfig struct {
 	Root    string `yaml:"root"`
 	Issuing string `yaml:"issuing"`
 	Maker   string `yaml:"maker"`
+	// TSASM2 and TSAP256 certify the keys of the time-stamp authority, under the SM2 and the P-256 hierarchy. Without both there is none.
+	TSASM2  string `yaml:"tsa_sm2"`
+	TSAP256 string `yaml:"tsa_p256"`
+}
+
+// TSAConfig says who stamps the time of signatures, and what happens when nobody can.
+type TSAConfig struct {
+	// Policy is the OID under which the embedded authority issues time stamps (RFC 3161). Cannot cause a false signature.
+	Policy string `yaml:"policy"`
+	// URL of an outside authority (http or https), asked in place of the embedded one. It can say a false time; each record also holds ours.
+	URL string `yaml:"url"`
+	// Roots (PEM) verify the outside authority's certificate. Needed with URL.
+	Roots string `yaml:"roots"`
+	// Timeout of one question to the outside authority. Default 10s.
+	Timeout time.Duration `yaml:"timeout"`
+	// WhenDown is refuse (default): a signature for which a time stamp was asked is not made; or sign-without: it is released without one and says so.
+	WhenDown string `yaml:"when_down"`
+}
+
+// PDFConfig holds names that the standards leave to agreement between platforms.
+type PDFConfig struct {
+	GM PDFGMConfig `yaml:"gm"`
+}
+
+// PDFGMConfig names SM2 signatures in PDF: GM/T 0112's literals are not public, so a platform's own are set here.
+type PDFGMConfig struct {
+	Filter    string `yaml:"filter"`
+	SubFilter string `yaml:"sub_filter"`
+	// OIDs is gm (GB/T 35275, default) or rfc: the content types of the SignedData.
+	OIDs string `yaml:"oids"`
 }
 
 // SourcesConfig pins the SM2 public keys (hexadecimal 65-byte points) of the systems whose messages are believed. Who controls a pinned key can
@@ -131,6 +168,8 @@ func (c *Config) defaults() {
 	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
 	c.Token.Sessions = or(c.Token.Sessions, 16)
 	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
+	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
+	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
 	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
 	if len(c.Issuance.Set) == 0 {
 		c.Issuance.Set = []string{"01", "02", "03", "05"}
@@ -147,7 +186,7 @@ func or[T comparable](v, otherwise T) T {
 
 func (c *Config) resolve(base string) {
 	for _, p := range []*string{&c.Store.Path, &c.Token.Module, &c.Token.PINFile, &c.Token.LatchFile, &c.TLS.Certificate, &c.TLS.Key,
-		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker} {
+		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.TSA.Roots} {
 		*p = under(base, *p)
 	}
 	if c.Anchor != "token" {
@@ -182,6 +221,7 @@ func (c *Config) check() error {
 	need(c.Issuance.Release == "together" || c.Issuance.Release == "as-filed", "issuance.release must be together or as-filed")
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
 	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
+	c.checkFormats(need)
 	l := c.Limits
 	need(l.JSON >= 0 && l.Document >= 0 && l.Batch >= 0 && l.PerClient >= 0 && l.InFlight >= 0, "limits must not be negative")
 	need(l.Batch <= 100, "limits.batch is over 100")
@@ -191,6 +231,27 @@ func (c *Config) check() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+var (
+	dotted  = regexp.MustCompile(`^[0-2](\.(0|[1-9][0-9]{0,9}))+$`)
+	pdfName = regexp.MustCompile(`^[A-Za-z0-9.#_-]{1,64}$`)
+)
+
+func (c *Config) checkFormats(need func(ok bool, what string)) {
+	need(dotted.MatchString(c.TSA.Policy), "tsa.policy must be a dotted object identifier")
+	need(c.TSA.WhenDown == "refuse" || c.TSA.WhenDown == "sign-without", "tsa.when_down must be refuse or sign-without")
+	need(c.TSA.Timeout > 0 && c.TSA.Timeout <= time.Minute, "tsa.timeout must be within a minute")
+	need((c.PKI.TSASM2 == "") == (c.PKI.TSAP256 == ""), "pki.tsa_sm2 and pki.tsa_p256 go together")
+	need(c.TSA.URL == "" || webAddress(c.TSA.URL) && c.TSA.Roots != "", "tsa.url must be an http or https address, and needs tsa.roots")
+	need(c.Pages == "" || webAddress(c.Pages) && !strings.HasSuffix(c.Pages, "/"), "pages must be an http or https address without a slash at its end")
+	need(pdfName.MatchString(c.PDF.GM.Filter) && pdfName.MatchString(c.PDF.GM.SubFilter), "pdf.gm.filter and pdf.gm.sub_filter must be PDF names without a slash")
+	need(c.PDF.GM.OIDs == "gm" || c.PDF.GM.OIDs == "rfc", "pdf.gm.oids must be gm or rfc")
+}
+
+func webAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // pinned reads one key.

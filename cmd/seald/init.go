@@ -68,7 +68,8 @@ func wanted(now time.Time) []keystore.Want {
 		p keystore.Purpose
 		a hsm.Algorithm
 	}{{keystore.PurposeSM2Root, hsm.SM2}, {keystore.PurposeSM2Issuing, hsm.SM2}, {keystore.PurposeMaker, hsm.SM2}, {keystore.PurposeAudit, hsm.SM2},
-		{keystore.PurposeTLSRoot, hsm.ECDSAP256}, {keystore.PurposeTLSClient, hsm.ECDSAP256}, {keystore.ImpressionPurpose(now.Year()), hsm.AES256}} {
+		{keystore.PurposeTLSRoot, hsm.ECDSAP256}, {keystore.PurposeTLSClient, hsm.ECDSAP256}, {keystore.PurposeTSASM2, hsm.SM2}, {keystore.PurposeTSAP256, hsm.ECDSAP256},
+		{keystore.ImpressionPurpose(now.Year()), hsm.AES256}} {
 		all = append(all, keystore.Want{Purpose: w.p, Label: labelPrefix + string(w.p), Algorithm: w.a})
 	}
 	return all
@@ -92,7 +93,7 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 			err = errors.Join(err, c.undo(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{c.open, c.makeKeys, c.certifySM2, c.certifyTLS, c.found, c.startLog, c.writeConfig} {
+	for _, step := range []func(context.Context) error{c.open, c.makeKeys, c.certifySM2, c.certifyTLS, c.certifyTSA, c.found, c.startLog, c.writeConfig} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -223,6 +224,20 @@ func (c *ceremony) certifyTLS(ctx context.Context) error {
 	}
 	c.tell("certificates: P-256 root, issuing, server")
 	return errors.Join(writeCertificates(c.cfg.TLS.ClientCA, issuingDER, rootDER), c.certifyServer(issuingDER))
+}
+
+// certifyTSA certifies the two keys of the time-stamp authority, each under its own hierarchy.
+func (c *ceremony) certifyTSA(ctx context.Context) error {
+	sm2, err := c.sm2.IssueTSA(ctx, c.made[keystore.PurposeTSASM2].Public(), c.name("Time Stamp SM2"))
+	if err != nil {
+		return err
+	}
+	p256, err := c.tls.IssueTSA(c.made[keystore.PurposeTSAP256].Standard(), c.name("Time Stamp P-256"))
+	if err != nil {
+		return err
+	}
+	c.tell("certificates: time stamps, SM2 and P-256")
+	return errors.Join(writeCertificates(c.cfg.PKI.TSASM2, sm2), writeCertificates(c.cfg.PKI.TSAP256, p256))
 }
 
 // certifyServer makes the server's own key, a 0400 file: /readyz must answer when the token is gone.

@@ -34,6 +34,9 @@ type PlanConfig struct {
 	Token    TokenConfig    `yaml:"token"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
+	TSA      TSAConfig      `yaml:"tsa"`
+	PDF      PDFConfig      `yaml:"pdf"`
+	Pages    string         `yaml:"pages"`
 }
 
 // PlanClient is one first caller.
@@ -52,6 +55,7 @@ type PlanLifetimes struct {
 	Issuing    ca.Period `yaml:"issuing"`
 	Maker      ca.Period `yaml:"maker"`
 	Audit      ca.Period `yaml:"audit"`
+	TSA        ca.Period `yaml:"tsa"`
 	TLSRoot    ca.Period `yaml:"tls_root"`
 	TLSIssuing ca.Period `yaml:"tls_issuing"`
 	TLSClient  ca.Period `yaml:"tls_client"`
@@ -65,7 +69,7 @@ func loadPlan(path string) (*Plan, error) {
 	}
 	base := filepath.Dir(path)
 	p.State = under(base, p.State)
-	for _, f := range []*string{&p.Config.Token.Module, &p.Config.Token.PINFile} {
+	for _, f := range []*string{&p.Config.Token.Module, &p.Config.Token.PINFile, &p.Config.TSA.Roots} {
 		*f = under(base, *f)
 	}
 	if p.Config.Anchor != "token" {
@@ -96,16 +100,16 @@ func (p *Plan) check() error {
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Token: p.Config.Token,
-		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Log: "info",
+		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
-		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem")}}
+		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}
 	c.defaults()
 	return c
 }
 
 func (l PlanLifetimes) over(d ca.Lifetimes) ca.Lifetimes {
-	for _, x := range []struct{ set, of *ca.Period }{{&l.Root, &d.Root}, {&l.Issuing, &d.Issuing}, {&l.Maker, &d.Maker}, {&l.Audit, &d.Audit},
+	for _, x := range []struct{ set, of *ca.Period }{{&l.Root, &d.Root}, {&l.Issuing, &d.Issuing}, {&l.Maker, &d.Maker}, {&l.Audit, &d.Audit}, {&l.TSA, &d.TSA},
 		{&l.TLSRoot, &d.TLSRoot}, {&l.TLSIssuing, &d.TLSIssuing}, {&l.TLSClient, &d.TLSClient}, {&l.TLSServer, &d.TLSServer}} {
 		if *x.set != (ca.Period{}) {
 			*x.of = *x.set
