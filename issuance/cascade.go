@@ -21,6 +21,7 @@ type wake struct {
 	draft  register.Draft
 	seals  []register.Seal
 	order  string
+	older  bool     // the event comes in bulk: an enterprise that is new to the library is older than it and opens no order
 	renew  []string // types to be ordered anew: of seals that end and of orders that are superseded
 }
 
@@ -40,6 +41,9 @@ const legalRep = "05" // the seal that bears a person's name, not the enterprise
 
 func (w *wake) run(ctx context.Context) error {
 	set := w.i.cfg.set(w.c.Licence.USCC)
+	if w.c.Before.Version == 0 && w.older {
+		return nil
+	}
 	if w.c.Before.Version == 0 {
 		return w.newOrder(set)
 	}

@@ -9,6 +9,7 @@ import (
 	"sealkeeper/internal/envelope"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/register"
+	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 )
 
@@ -40,6 +41,32 @@ func (i *Issuance) Event(ctx context.Context, req *keystore.Request, actor acces
 	})
 }
 
+// Import takes signed licence events in bulk, at most 1,000: enterprises older than this library and their histories. An establishment opens no
+// order, since such enterprises apply for their seals themselves; what later events do to seals and orders they do here too. Each event
+// stands or falls by itself; the first result says why, nil for those taken now or before. Errors: access.ErrNotEntitled, those of the store.
+func (i *Issuance) Import(ctx context.Context, actor access.Actor, events []envelope.Envelope) ([]error, error) {
+	if err := i.Access.Allow(actor, access.LicencePut, access.Resource{}); err != nil {
+		return nil, err
+	}
+	defer i.wakeMaker()
+	return i.Library.Take(ctx, events, actor.Audit(), func(ctx context.Context, c licence.Change) (store.Mutation, error) {
+		w := i.wake(c, actor)
+		w.older = true
+		if err := w.run(ctx); err != nil {
+			return store.Mutation{}, err
+		}
+		d := register.Draft{Put: c.Put, Expect: c.Expect, Audit: c.Audit}
+		d.Add(w.draft)
+		m := d.Mutation(nil)
+		m.NotAfter = c.NotAfter
+		return m, nil
+	})
+}
+
+func (i *Issuance) wake(c licence.Change, actor access.Actor) wake {
+	return wake{i: i, c: c, change: register.Change{Actor: actor.Audit(), Reason: register.ReasonLicenceEvent, Evidence: c.Event.ID, Time: i.now()}}
+}
+
 func (i *Issuance) eventBefore(ctx context.Context, c licence.Change) (EventOutcome, error) {
 	t := EventOutcome{Licence: c.Licence, Repeated: true}
 	o, _, err := i.Register.Order(ctx, register.OrderID(c.Event.ID))
@@ -53,7 +80,7 @@ func (i *Issuance) eventBefore(ctx context.Context, c licence.Change) (EventOutc
 func (i *Issuance) event(ctx context.Context, req *keystore.Request, actor access.Actor, c licence.Change) (EventOutcome, error) {
 	t := EventOutcome{Licence: c.Licence}
 	d := register.Draft{Put: c.Put, Expect: c.Expect, Audit: c.Audit}
-	w := wake{i: i, c: c, change: register.Change{Actor: actor.Audit(), Reason: register.ReasonLicenceEvent, Evidence: c.Event.ID, Time: i.now()}}
+	w := i.wake(c, actor)
 	if err := w.run(ctx); err != nil {
 		return t, fmt.Errorf("licence event %s: %w", c.Event.ID, err)
 	}

@@ -250,10 +250,15 @@ func fields(code string) licence.Fields {
 // event signs and sends a licence event that happens now.
 func (w *world) event(kind licence.Kind, f licence.Fields) (issuance.EventOutcome, error) {
 	w.Helper()
+	return w.iss.Event(w.ctx, nil, registrar, w.signed(kind, f))
+}
+
+// signed is a licence event that happens now, as the registration system sends it.
+func (w *world) signed(kind licence.Kind, f licence.Fields) envelope.Envelope {
+	w.Helper()
 	w.clock.passes(time.Second)
 	at := w.clock.now()
-	env := must(w.reg.Sign(licence.Event{ID: fmt.Sprintf("reg-%s-%d", f.USCC, at.UnixNano()), Kind: kind, Licence: f, EffectiveAt: at, IssuedAt: at}))(w)
-	return w.iss.Event(w.ctx, nil, registrar, env)
+	return must(w.reg.Sign(licence.Event{ID: fmt.Sprintf("reg-%s-%d", f.USCC, at.UnixNano()), Kind: kind, Licence: f, EffectiveAt: at, IssuedAt: at}))(w)
 }
 
 func (w *world) establish(code string) string {

@@ -43,7 +43,7 @@ type Imported struct {
 // batch is durable before progress is told; the same lines again are recognised, so an import that broke off goes on from the last Offset or
 // from the start. The error is of reading or of the store; a bad line goes to reject and is none.
 func (l *Library) Import(ctx context.Context, r io.Reader, actor audit.Actor, reject func(Reject), progress func(Imported)) (Imported, error) {
-	in := importer{l: l, actor: actor, reject: reject}
+	in := importer{l: l, actor: actor, reject: reject, extend: alone}
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
 		batch, size, readErr := readLines(lines, importBatch)
@@ -61,6 +61,34 @@ func (l *Library) Import(ctx context.Context, r io.Reader, actor audit.Actor, re
 			return in.sum, fmt.Errorf("reading line %d: %w", in.sum.Lines+1, readErr)
 		}
 	}
+}
+
+// Extend makes the commit of a change, with what the event does elsewhere.
+type Extend func(ctx context.Context, c Change) (store.Mutation, error)
+
+func alone(_ context.Context, c Change) (store.Mutation, error) { return c.Mutation(), nil }
+
+// Take takes signed events as Import does, at most 1,000 at a time, and returns the reason for each that was refused, nil for the others.
+// The error is of the store, or of extend, which may be nil; what was settled before stays.
+func (l *Library) Take(ctx context.Context, events []envelope.Envelope, actor audit.Actor, extend Extend) ([]error, error) {
+	if len(events) > importBatch {
+		return nil, fmt.Errorf("%d events at once, at most %d: %w", len(events), importBatch, ErrLine)
+	}
+	if extend == nil {
+		extend = alone
+	}
+	batch := make([]line, len(events))
+	for i, e := range events {
+		batch[i] = line{text: e.Payload, env: e}
+		batch[i].peek()
+	}
+	in := importer{l: l, actor: actor, extend: extend}
+	err := in.decide(ctx, batch)
+	reasons := make([]error, len(batch))
+	for i := range batch {
+		reasons[i] = batch[i].err
+	}
+	return reasons, err
 }
 
 // readLines reads up to n lines. A line that is too long comes back empty but for its fault.
@@ -115,22 +143,31 @@ type importer struct {
 	l      *Library
 	actor  audit.Actor
 	reject func(Reject)
+	extend Extend
 	sum    Imported
 }
 
-// settle decides a batch. Events of one entity follow one another, so the batch goes in rounds: the first open line of every entity, then
-// the second, and so on. A commit that came too late, or behind another, is decided again.
+// settle opens a batch, decides it and counts it.
 func (in *importer) settle(ctx context.Context, batch []line) error {
 	inParallel(batch, func(l *line) { l.open() })
+	if err := in.decide(ctx, batch); err != nil {
+		return err
+	}
+	for i := range batch {
+		in.count(&batch[i])
+	}
+	return nil
+}
+
+// decide takes a batch. Events of one entity follow one another, so the batch goes in rounds: the first open line of every entity, then
+// the second, and so on. A commit that came too late, or behind another, is decided again.
+func (in *importer) decide(ctx context.Context, batch []line) error {
 	for open := waiting(batch); len(open) > 0; {
 		round, rest := firstOfEach(batch, open)
 		if err := in.round(ctx, round); err != nil {
 			return err
 		}
 		open = rest
-	}
-	for i := range batch {
-		in.count(&batch[i])
 	}
 	return nil
 }
@@ -145,7 +182,11 @@ func (l *line) open() {
 		l.err = fmt.Errorf("no envelope: %w", ErrLine)
 		return
 	}
-	// Only to keep lines of one entity in order; Prepare reads the payload again, under its signature.
+	l.peek()
+}
+
+// peek reads whom the event is about, only to keep lines of one entity in order; Prepare reads the payload again, under its signature.
+func (l *line) peek() {
 	if err := json.Unmarshal(l.env.Payload, &l.ev); err != nil {
 		l.err = fmt.Errorf("no licence event: %w", ErrLine)
 	}
@@ -179,7 +220,7 @@ func firstOfEach(batch []line, open []int) (round []*line, rest []int) {
 func (in *importer) round(ctx context.Context, round []*line) error {
 	for len(round) > 0 {
 		inParallel(round, func(l **line) { (*l).c, (*l).err = in.l.Prepare(ctx, (*l).env, in.actor) })
-		ready, all, err := changes(round)
+		ready, all, err := in.changes(ctx, round)
 		if err != nil {
 			return err
 		}
@@ -200,14 +241,19 @@ func (in *importer) round(ctx context.Context, round []*line) error {
 }
 
 // changes collects what a round has to commit. An error that is not about the line itself ends the import.
-func changes(round []*line) (ready []*line, all []store.Mutation, err error) {
+func (in *importer) changes(ctx context.Context, round []*line) (ready []*line, all []store.Mutation, err error) {
 	for _, l := range round {
-		switch {
-		case l.err == nil && !l.c.Repeated:
-			ready, all = append(ready, l), append(all, store.Mutation{Put: l.c.Put, Expect: l.c.Expect, Audit: l.c.Audit, NotAfter: l.c.NotAfter})
-		case l.err != nil && !refused(l.err):
+		if l.err != nil && !refused(l.err) {
 			return nil, nil, fmt.Errorf("licence event %s: %w", l.ev.ID, l.err)
 		}
+		if l.err != nil || l.c.Repeated {
+			continue
+		}
+		m, err := in.extend(ctx, l.c)
+		if err != nil {
+			return nil, nil, fmt.Errorf("licence event %s: %w", l.ev.ID, err)
+		}
+		ready, all = append(ready, l), append(all, m)
 	}
 	return ready, all, nil
 }

@@ -67,6 +67,11 @@ type Change struct {
 	NotAfter time.Time // the commit's; later it is store.ErrLate, and the event must be prepared again
 }
 
+// Mutation is the change as a commit of its own.
+func (c Change) Mutation() store.Mutation {
+	return store.Mutation{Put: c.Put, Expect: c.Expect, Audit: c.Audit, NotAfter: c.NotAfter}
+}
+
 // storedEvent keeps the evidence of a version.
 type storedEvent struct {
 	USCC     string            `json:"uscc"`
