@@ -98,6 +98,8 @@ var table = []kind{
 	{register.ErrNotOrdered, 409, "not-ordered", "订单不等待该类印章", "The order does not wait for that type", 0, false},
 	{register.ErrHeld, 409, "seal-held", "印章已因此原因暂停", "The seal is suspended for that reason already", 0, false},
 	{register.ErrNotHeld, 409, "seal-not-held", "印章未因此原因暂停", "The seal is not suspended for that reason", 0, false},
+	{register.ErrEquipped, 409, "seal-equipped", "印章已有文档签名密钥", "The seal has a document key already", 0, false},
+	{issuance.ErrNoDocumentAuthority, 409, "no-document-authority", "未配置文档签名证书机构", "No authority certifies document keys here", 0, false},
 	{register.ErrTransition, 409, "seal-transition", "与印章当前状态不符", "This does not follow the present state", 0, false},
 	{register.ErrReason, 422, "reason-code", "原因代码不适用", "The reason code does not fit", 0, false},
 	{register.ErrRole, 403, "wrong-role", "不属于该角色的职权", "Not for this actor to decide", 0, false},
@@ -145,6 +147,8 @@ var table = []kind{
 	{keystore.ErrTokenGone, 503, "token-gone", "密码模块不在线", "The token is not present", 5, false},
 	{keystore.ErrLoggedOut, 503, "token-logged-out", "密码模块登录已失效", "The login to the token was lost", 5, false},
 	{keystore.ErrTokenBusy, 503, "token-busy", "密码模块繁忙", "Every session of the token is in use", 1, false},
+	{keystore.ErrKeyExists, 409, "token-key-exists", "密码模块内已有同名密钥", "The token holds a key of that name already", 0, false},
+	{keystore.ErrTokenRefused, 502, "token-refused", "密码模块拒绝执行", "The token refused the operation", 1, false},
 	{keystore.ErrSignatureWrong, 502, "token-signature-wrong", "密码模块返回错误签名", "The token's signature does not verify", 0, true},
 	{errForm, 422, "request-form", "签章请求不完整", "Not a complete signing request", 0, false},
 }

@@ -88,6 +88,10 @@ func TestProblemsDocument(t *testing.T) {
 // remedies says what the caller, or whoever runs the appliance, does about each code.
 var remedies = map[string]string{
 	"not-entitled":               "Use the certificate of a client that may do this, or ask a security operator for a grant. The answer is the same for a seal that does not exist.",
+	"seal-equipped":              "Sign with profile pades or rfc: the key is there. A new one is made when its certificate is over.",
+	"no-document-authority":      "Connect the appliance's P-256 authority (tls.client_ca and its key), or sign with profile gm.",
+	"token-key-exists":           "Look at the token with pkcs11-tool: another store's key has the name. Destroy it by ceremony, or repeat: a fresh name is taken.",
+	"token-refused":              "Repeat with the same Idempotency-Key. When it refuses again, the daemon's log has the token's own code.",
 	"approval-missing":           "Have the owner approve this very request, or name a registered delegation.",
 	"approval-replayed":          "Each approval counts once. Have the owner approve again, under a new Idempotency-Key.",
 	"approval-altered":           "The approval was changed on its way or was not signed by the device it names. Have the owner approve again.",

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,10 +19,11 @@ func (s *Server) seals() {
 	route(s, "POST", "/v1/seals/{esid}/suspend", "suspend-seal", "seals", "Suspend a seal at once", s.change(access.SealSuspend, "suspend", (*issuance.Issuance).Suspend))
 	route(s, "POST", "/v1/seals/{esid}/resume", "resume-seal", "seals", "Lift a suspension", s.change(access.SealResume, "resume", (*issuance.Issuance).Resume))
 	route(s, "POST", "/v1/seals/{esid}/cancel", "cancel-seal", "seals", "Cancel a seal for good", s.change(access.SealCancel, "cancel", (*issuance.Issuance).Cancel))
+	route(s, "POST", "/v1/seals/{esid}/document-key", "equip-seal", "seals", "Give an active seal a P-256 document key beside its own, for formats that know no SM2", s.equip)
 	for _, f := range []struct {
 		part, kind string
 		read       func(context.Context, string) ([]byte, error)
-	}{{"esl", "application/octet-stream", s.use.Register.ESL}, {"certificate", "application/pkix-cert", s.use.Register.Certificate}} {
+	}{{"esl", "application/octet-stream", s.use.Register.ESL}, {"certificate", "application/pkix-cert", s.use.Register.Certificate}, {"document-certificate", "application/pkix-cert", s.documentCertificate}} {
 		s.sealFile(f.part, f.kind, f.read)
 	}
 }
@@ -57,6 +59,8 @@ type sealInput struct {
 type sealAnswer struct {
 	Seal register.Seal  `json:"seal"`
 	Key  keystore.Birth `json:"key" doc:"the key's attributes as read back at birth, with their evidence"`
+	// Document is the same of the companion key, absent where there is none.
+	Document *keystore.Birth `json:"document_key,omitempty" doc:"the same of the companion P-256 key"`
 }
 
 func (s *Server) getSeal(ctx context.Context, in *sealInput) (sealAnswer, error) {
@@ -67,8 +71,30 @@ func (s *Server) getSeal(ctx context.Context, in *sealInput) (sealAnswer, error)
 	if err != nil {
 		return sealAnswer{}, err
 	}
-	birth, err := s.use.Keys.Birth(ctx, seal.Key)
-	return sealAnswer{seal, birth}, err
+	a := sealAnswer{Seal: seal}
+	if a.Key, err = s.use.Keys.Birth(ctx, seal.Key); err != nil || seal.Document == nil {
+		return a, err
+	}
+	companion, err := s.use.Keys.Birth(ctx, seal.Document.Key)
+	a.Document = &companion
+	return a, err
+}
+
+func (s *Server) documentCertificate(ctx context.Context, esid string) ([]byte, error) {
+	der, _, _, err := s.use.Register.DocumentCertificate(ctx, esid)
+	if err == nil && der == nil {
+		err = fmt.Errorf("seal %s has no document key: %w", esid, register.ErrUnknown)
+	}
+	return der, err
+}
+
+type equipInput struct {
+	actInput
+	ESID string `path:"esid" maxLength:"64"`
+}
+
+func (s *Server) equip(ctx context.Context, in *equipInput) (register.Seal, error) {
+	return s.use.Issuance.DocumentKey(ctx, bind(in.actor.Client, in.Key, "POST", "/v1/seals/"+in.ESID+"/document-key", nil), in.actor, in.ESID)
 }
 
 type file struct {

@@ -28,6 +28,17 @@ type Seal struct {
 	CollectedAt    time.Time `json:"collected_at,omitzero"`
 	EndedAt        time.Time `json:"ended_at,omitzero"`
 	EndReason      string    `json:"end_reason,omitempty"`
+	// Document is the companion P-256 key, nil where there is none.
+	Document *DocumentKey `json:"document_key,omitempty"`
+}
+
+// DocumentKey is a seal's companion key for formats that know no SM2.
+type DocumentKey struct {
+	Key        string    `json:"key"`
+	CertSHA256 string    `json:"cert_sha256"`
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
+	Since      time.Time `json:"since"`
 }
 
 // Hold is one reason for which a seal is suspended.
@@ -68,6 +79,8 @@ type Birth struct {
 type SealWithKey struct {
 	Seal Seal  `json:"seal"`
 	Key  Birth `json:"key"`
+	// Document is the birth of the companion key, nil where there is none.
+	Document *Birth `json:"document_key,omitempty"`
 }
 
 // Seals lists the seals of an enterprise that the caller may see.
@@ -88,6 +101,16 @@ func (c *Client) ESL(ctx context.Context, esid string) ([]byte, error) {
 // Certificate returns the seal's certificate, DER.
 func (c *Client) Certificate(ctx context.Context, esid string) ([]byte, error) {
 	return c.file(ctx, at("/v1/seals", esid, "/certificate"))
+}
+
+// DocumentCertificate returns the certificate of the seal's P-256 document key, DER.
+func (c *Client) DocumentCertificate(ctx context.Context, esid string) ([]byte, error) {
+	return c.file(ctx, at("/v1/seals", esid, "/document-certificate"))
+}
+
+// EquipSeal gives an active seal a P-256 document key and returns the seal with it.
+func (c *Client) EquipSeal(ctx context.Context, key, esid string) (Seal, error) {
+	return post[Seal](ctx, c, at("/v1/seals", esid, "/document-key"), key, nil)
 }
 
 // SealVerb is what can be done to a seal.

@@ -45,7 +45,7 @@ func (s *settings) grantAdd() *cobra.Command {
 	f.StringVar(&of, "client", "", "client identifier, or a PEM file with its certificate")
 	f.StringArrayVar(&g.Seals, "seal", nil, "esID, repeated")
 	f.BoolVar(&g.AnyOwner, "any-owner", false, "any seal whose owner consents for this client")
-	f.StringArrayVar(&g.Kinds, "kind", []string{"ofd"}, "digest or ofd, repeated")
+	f.StringArrayVar(&g.Kinds, "kind", []string{"ofd"}, "cms, digest, ofd or pdf, repeated")
 	f.StringArrayVar(&g.Purposes, "purpose", nil, "purpose the client may state, repeated")
 	f.Uint64Var(&g.Count, "count", 1000, "signatures in all")
 	f.BoolVar(&g.DigestOnly, "digest-only", false, "also documents the appliance never saw (未见原文)")

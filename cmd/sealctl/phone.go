@@ -215,7 +215,7 @@ func (s *settings) phoneDelegate() *cobra.Command {
 	f.StringVar(&g.Seal, "seal", "", "esID; never the legal representative's seal")
 	f.StringVar(&of, "client", "", "client identifier, or a PEM file with its certificate")
 	f.StringArrayVar(&g.Purposes, "purpose", nil, "purpose the client may state, repeated")
-	f.StringArrayVar(&g.Kinds, "kind", []string{"ofd"}, "digest or ofd, repeated")
+	f.StringArrayVar(&g.Kinds, "kind", []string{"ofd"}, "cms, digest, ofd or pdf, repeated")
 	f.Uint64Var(&g.Count, "count", 1, "signatures in all")
 	w.flags(cmd, 30*24*time.Hour)
 	require(cmd, "id", "seal", "client", "purpose")

@@ -23,6 +23,7 @@ func (s *settings) seal() *cobra.Command {
 		}}
 	return noun("seal", "issued seals (电子印章)", list, get,
 		s.sealFile("esl", "write the seal itself (DER SESeal, GB/T 38540)"), s.sealFile("certificate", "write the seal's certificate (DER)"),
+		s.sealFile("document-certificate", "write the certificate of the seal's P-256 document key (DER)"), s.equipSeal(),
 		s.changeSeal("suspend", "suspend a seal at once"), s.changeSeal("resume", "lift a suspension; --reason names the hold"), s.changeSeal("cancel", "cancel a seal for good"))
 }
 
@@ -49,6 +50,21 @@ func (s *settings) changeSeal(verb, short string) *cobra.Command {
 	return cmd
 }
 
+// equipSeal asks for the companion key.
+func (s *settings) equipSeal() *cobra.Command {
+	return s.keyed(&cobra.Command{Use: "document-key ESID", Short: "give an active seal a P-256 document key, for PDF profile pades and CMS profile rfc", Args: args("ESID"),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			call := client.Call{Method: "POST", Path: route("/v1/seals", a[0], "/document-key"), Key: s.newKey()}
+			return ask(s, cmd, call, func(w io.Writer, x client.Seal) { showState(w, x); showDocumentKey(w, x) })
+		}})
+}
+
+func showDocumentKey(w io.Writer, x client.Seal) {
+	if d := x.Document; d != nil {
+		fmt.Fprintf(w, "document key\t%s\nits certificate\tSHA-256 %s, valid %s to %s\n", d.Key, d.CertSHA256, when(d.NotBefore), when(d.NotAfter))
+	}
+}
+
 func showSeals(w io.Writer, p client.Page[client.Seal]) {
 	fmt.Fprintln(w, "ESID\tTYPE\tSTATE\tVALID UNTIL\tNAME")
 	for _, x := range p.Items {
@@ -71,6 +87,7 @@ func showSeal(w io.Writer, a client.SealWithKey) {
 	showState(w, x)
 	fmt.Fprintf(w, "type\t%s\nname\t%s\nenterprise\t%s\nUSCC\t%s\nvalid\t%s to %s\ncertificate SHA-256\t%s\nseal SHA-256\t%s\nmade\t%s\ncollected\t%s\n", x.Type, x.Name, x.Enterprise,
 		x.USCC, when(x.NotBefore), when(x.NotAfter), x.CertSHA256, x.ESLSHA256, when(x.MadeAt), when(x.CollectedAt))
+	showDocumentKey(w, x)
 	k := a.Key
 	fmt.Fprintf(w, "key\t%s %s\nborn\t%s in token %s, serial %s\nevidence\t%s\nreading the value\t%s\n", k.Algorithm, k.ID, when(k.Time), k.Token.Label, k.Token.Serial,
 		k.Token.Evidence, k.ValueRead)
