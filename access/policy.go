@@ -43,6 +43,7 @@ type Action string
 const (
 	LicencePut       Action = "licence.put"
 	LicenceRead      Action = "licence.read"
+	LicenceSearch    Action = "licence.search" // by name, status, division or change: sees many at once
 	ImpressionPut    Action = "impression.put"
 	ImpressionRead   Action = "impression.read" // metadata; no route returns the picture (law 5)
 	OrderRead        Action = "order.read"
@@ -105,6 +106,7 @@ func (a rule) and(b rule) rule {
 var policy = map[Action]rule{
 	LicencePut:       allow(anyOf, RoleRegistration),
 	LicenceRead:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleDepartment, RoleRegistration, RoleELicence),
+	LicenceSearch:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration),
 	ImpressionPut:    allow(anyOf, RolePublicSecurity),
 	ImpressionRead:   allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	OrderRead:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration, RoleELicence),

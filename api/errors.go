@@ -57,6 +57,8 @@ var table = []kind{
 	{licence.ErrEventReused, 409, "event-reused", "登记事件编号已被使用", "The event identifier was used for something else", 0, false},
 	{licence.ErrTransition, 409, "licence-transition", "与执照当前状态不符", "The event does not follow the licence's status", 0, false},
 	{licence.ErrFields, 422, "licence-fields", "执照字段不合要求", "A licence field is out of form", 0, false},
+	{licence.ErrQuery, 422, "licence-query", "执照检索条件不合要求", "The search for licences is out of form", 0, false},
+	{licence.ErrLine, 422, "licence-line", "批量导入的一行不合要求", "A line of the import is out of form", 0, false},
 	{licence.ErrStatus, 422, "licence-status", "登记状态不在代码表内", "The registration status is not in the table", 0, false},
 	{licence.ErrUnknown, 404, "licence-unknown", "没有此执照", "No such licence", 0, false},
 	{signer.ErrLicenceInactive, 409, "licence-inactive", "执照状态不允许用章", "The licence does not allow its seals to be used", 0, false},

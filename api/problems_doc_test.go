@@ -130,6 +130,8 @@ var remedies = map[string]string{
 	"event-reused":               "Give each event its own identifier. The same event again, unchanged, is fine.",
 	"licence-transition":         "The licence's status does not allow this event, for example a change after the cancellation. Look at its versions.",
 	"licence-fields":             "Complete or shorten the field that the detail names.",
+	"licence-query":              "name exactly one of name (its beginning), status and division (two, four or six digits)",
+	"licence-line":               "send one signed licence event a line, and at most 1,000 events a call",
 	"licence-status":             "Map the sender's status to one of the table.",
 	"licence-unknown":            "No licence with this code is in the library. Check the code.",
 	"licence-inactive":           "The enterprise's registration does not allow its seals to be used or collected. Only a licence event changes that.",

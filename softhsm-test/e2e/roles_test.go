@@ -45,6 +45,9 @@ const (
 // matrix says who may do what. It repeats the policy on purpose: a change of either must be a change of both.
 var matrix = map[string]route{
 	"POST /v1/licences":                     {[]string{"registration"}, unsigned},
+	"GET /v1/licences":                      {[]string{"system", "security", "audit", "registration"}, ""},
+	"GET /v1/licence-changes":               {[]string{"system", "security", "audit", "registration"}, ""},
+	"POST /v1/licence-imports":              {[]string{"registration"}, `{"events":[` + unsigned + `]}`},
 	"GET /v1/licences/{uscc}":               {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
 	"GET /v1/licences/{uscc}/versions":      {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
 	"POST /v1/impressions":                  {[]string{"public-security"}, unsigned},
