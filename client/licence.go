@@ -69,6 +69,70 @@ func (c *Client) LicenceVersions(ctx context.Context, uscc string) (Page[Licence
 	return get[Page[Licence]](ctx, c, at("/v1/licences", uscc, "/versions"), nil)
 }
 
+// Standing is a licence in brief: its last version.
+type Standing struct {
+	USCC      string    `json:"uscc"`
+	Version   int       `json:"version"`
+	Name      string    `json:"name"`
+	LegalRep  string    `json:"legal_rep"`
+	Status    string    `json:"status"`
+	Event     string    `json:"event"`
+	ValidFrom time.Time `json:"valid_from"`
+	IssuedAt  time.Time `json:"issued_at"`
+	Division  string    `json:"division,omitempty"`
+	TakenAt   time.Time `json:"taken_at"`
+}
+
+// LicenceQuery asks for licences by one of its fields.
+type LicenceQuery struct {
+	Name     string // the name begins with it
+	Status   string
+	Division string // two, four or six digits
+}
+
+// SearchLicences pages through licences of a name, a status or a division.
+func (c *Client) SearchLicences(ctx context.Context, q LicenceQuery, cursor string, limit int) (Page[Standing], error) {
+	query := paging(cursor, limit)
+	for name, value := range map[string]string{"name": q.Name, "status": q.Status, "division": q.Division} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return get[Page[Standing]](ctx, c, "/v1/licences", query)
+}
+
+// LicenceChanges is a page of the feed of changed licences. Next is never empty: ask with it for what comes after.
+type LicenceChanges struct {
+	Items []Standing `json:"items"`
+	Next  string     `json:"next"`
+	Until time.Time  `json:"until"` // everything up to here is given, when the page is not full
+}
+
+// LicenceChanges lists licences that changed since a time, or behind a cursor, in order and each once.
+func (c *Client) LicenceChanges(ctx context.Context, since time.Time, cursor string, limit int) (LicenceChanges, error) {
+	query := paging(cursor, limit)
+	if !since.IsZero() {
+		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	return get[LicenceChanges](ctx, c, "/v1/licence-changes", query)
+}
+
+// LicencesImported is how a batch of events went.
+type LicencesImported struct {
+	Settled  int `json:"settled"` // taken now or before
+	Rejected []struct {
+		Index   int     `json:"index"` // in the events sent, from 0
+		Problem Problem `json:"problem"`
+	} `json:"rejected"`
+}
+
+// ImportLicences sends at most 1,000 signed events of enterprises older than the library; none opens an order.
+func (c *Client) ImportLicences(ctx context.Context, key string, events []Envelope) (LicencesImported, error) {
+	return post[LicencesImported](ctx, c, "/v1/licence-imports", key, struct {
+		Events []Envelope `json:"events"`
+	}{events})
+}
+
 // Impression is what is known of a filed impression (印模); the picture never leaves the appliance.
 type Impression struct {
 	ID         string    `json:"id"`

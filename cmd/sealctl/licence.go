@@ -37,7 +37,40 @@ func (s *settings) licence() *cobra.Command {
 				}
 			})
 		}})
-	return noun("licence", "business licences (营业执照)", get, versions, put)
+	return noun("licence", "business licences (营业执照)", get, versions, put, s.licenceSearch(), s.licenceChanges(), s.licenceImport())
+}
+
+func (s *settings) licenceSearch() *cobra.Command {
+	var q client.LicenceQuery
+	cmd := s.paged("search", "search licences by the beginning of a name, by status or by division (one of them)", func(cmd *cobra.Command, cursor, limit string) error {
+		return look(s, cmd, "/v1/licences", func(w io.Writer, p client.Page[client.Standing]) {
+			standings(w, p.Items)
+			more(w, p.Next)
+		}, "name", q.Name, "status", q.Status, "division", q.Division, "cursor", cursor, "limit", limit)
+	})
+	cmd.Flags().StringVar(&q.Name, "name", "", "the name begins with it")
+	cmd.Flags().StringVar(&q.Status, "status", "", "active, dormant, revoked_open, cancelled, annulled, moved_out, other")
+	cmd.Flags().StringVar(&q.Division, "division", "", "two, four or six digits, for example 4103")
+	return cmd
+}
+
+func (s *settings) licenceChanges() *cobra.Command {
+	var since string
+	cmd := s.paged("changes", "licences that changed since a time, in order, each once, up to 40 seconds ago", func(cmd *cobra.Command, cursor, limit string) error {
+		return look(s, cmd, "/v1/licence-changes", func(w io.Writer, p client.LicenceChanges) {
+			standings(w, p.Items)
+			fmt.Fprintf(w, "up to %s; go on with --cursor %s\n", when(p.Until), p.Next)
+		}, "since", since, "cursor", cursor, "limit", limit)
+	})
+	cmd.Flags().StringVar(&since, "since", "", "RFC 3339 time (default: from the beginning)")
+	return cmd
+}
+
+func standings(w io.Writer, all []client.Standing) {
+	fmt.Fprintln(w, "USCC\tVERSION\tSTATUS\tDIVISION\tTAKEN\tNAME")
+	for _, l := range all {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", l.USCC, l.Version, l.Status, l.Division, when(l.TakenAt), l.Name)
+	}
 }
 
 func showLicence(w io.Writer, l client.Licence) {

@@ -171,10 +171,10 @@ func (s *Stage) Command(ctx context.Context, program string, args ...string) *ex
 // CA is the PEM file that verifies the appliance.
 func (s *Stage) CA() string { return filepath.Join(s.Dir, "state", "client-ca.pem") }
 
-// As prepares sealctl in one of the Roles.
+// As prepares sealctl in one of the Roles, or as a source by the simulator's file name.
 func (s *Stage) As(ctx context.Context, role string, args ...string) *exec.Cmd {
-	prefix := filepath.Join(s.Dir, "clients", role)
-	return s.Command(ctx, "sealctl", append([]string{"--cert", prefix + ".crt", "--key", prefix + ".key"}, args...)...)
+	prefix, key := s.prefix(role)
+	return s.Command(ctx, "sealctl", append([]string{"--cert", prefix + ".crt", "--key", prefix + key}, args...)...)
 }
 
 // Client calls the appliance as one of the Roles, or as a source by the simulator's file name.
