@@ -27,6 +27,8 @@ var deep = []wall{
 	{"cmd/seald", []string{"golang.org/x/image/vector", "golang.org/x/image/font", "image/draw/"}, "law 5: the daemon links no drawing code"},
 	{"signer", []string{"github.com/gin-gonic", "sealkeeper/api", "sealkeeper/connector", "sealkeeper/issuance"}, "the signing path has four hops"},
 	{"signer/verify", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/ofd", "github.com/miekg"}, "the verifier runs without a token and trusts no signing parser"},
+	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
+		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/ofd", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify"}, "bytes in, bytes out"},
 	{"seal", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access"}, "the standard's structures know nothing of us"},
 	{"seal/impression", []string{"sealkeeper/keystore", "sealkeeper/hsm", "golang.org/x/image/vector", "golang.org/x/image/font"}, "the picture, no storage, no drawing"},
