@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sealkeeper/internal/gm"
+	"sealkeeper/signer/placement"
 )
 
 const placementVector = "6a6b237ddbc565c06c4381d60beb1b09d2cb7e5a2313da48435af5377461589f"
@@ -27,7 +28,7 @@ func TestPages(t *testing.T) {
 
 // TestLayout holds a first signature against the facts of the container: folders, IDs, what is protected and what is not.
 func TestLayout(t *testing.T) {
-	clip := &Rect{0, 0, 8, 40}
+	clip := &Rect{X: 0, Y: 0, W: 8, H: 40}
 	sealed, d := seal(t, fixture(t), "value", Stamp{Page: 2, X: 10, Y: 5.25, W: 40, H: 40}, Stamp{Page: 1, X: 202, Y: 100, W: 40, H: 40, Clip: clip})
 	u := unpack(t, sealed)
 	s := readSigned(t, u)
@@ -235,7 +236,7 @@ func TestNextFolder(t *testing.T) {
 }
 
 func TestPlacementDigest(t *testing.T) {
-	stamps := []Stamp{{Page: 1, X: 150, Y: 230.5, W: 40, H: 40}, {Page: 2, X: 190, Y: 100, W: 40, H: 40, Clip: &Rect{0, 0, 20, 40}}}
+	stamps := []Stamp{{Page: 1, X: 150, Y: 230.5, W: 40, H: 40}, {Page: 2, X: 190, Y: 100, W: 40, H: 40, Clip: &Rect{X: 0, Y: 0, W: 20, H: 40}}}
 	if got := hexDigest(PlacementDigest(stamps)); got != placementVector {
 		t.Errorf("digest %s, want %s", got, placementVector)
 	}
@@ -259,8 +260,8 @@ func TestPlacementDigest(t *testing.T) {
 
 func TestStampText(t *testing.T) {
 	for v, want := range map[float64]string{0: "0.000", -0.0004: "0.000", 0.0005: "0.001", -0.0005: "-0.001", -12.3456: "-12.346", 210: "210.000", 1e-300: "0.000"} {
-		if got := fixed(v); got != want {
-			t.Errorf("fixed(%g) = %s, want %s", v, got, want)
+		if got := placement.Fixed(v); got != want {
+			t.Errorf("placement.Fixed(%g) = %s, want %s", v, got, want)
 		}
 	}
 	if got := box(0, -10, 20.5, 100.125); got != "0 -10 20.5 100.125" {
@@ -303,10 +304,10 @@ func TestRefusedRequests(t *testing.T) {
 		"page 3":                {testRequest(Stamp{Page: 3, W: 1, H: 1}), ErrPage},
 		"second stamp bad":      {testRequest(testStamp, Stamp{Page: -1, W: 1, H: 1}), ErrPage},
 		"no stamp":              {testRequest(), ErrStamp},
-		"strip of a riding one": {testRequest(Stamp{Page: 2, X: 92, Y: 5, W: 40, H: 40, Clip: &Rect{0, 0, 8, 40}}), nil},
-		"strip off the page":    {testRequest(Stamp{Page: 2, X: 92, Y: 5, W: 40, H: 40, Clip: &Rect{8, 0, 8, 40}}), ErrStampOutside},
-		"clip off the stamp":    {testRequest(Stamp{Page: 2, X: 10, Y: 5, W: 40, H: 40, Clip: &Rect{35, 0, 8, 40}}), ErrStamp},
-		"clip not a number":     {testRequest(Stamp{Page: 2, X: 10, Y: 5, W: 40, H: 40, Clip: &Rect{0, nan, 8, 40}}), ErrStamp},
+		"strip of a riding one": {testRequest(Stamp{Page: 2, X: 92, Y: 5, W: 40, H: 40, Clip: &Rect{X: 0, Y: 0, W: 8, H: 40}}), nil},
+		"strip off the page":    {testRequest(Stamp{Page: 2, X: 92, Y: 5, W: 40, H: 40, Clip: &Rect{X: 8, Y: 0, W: 8, H: 40}}), ErrStampOutside},
+		"clip off the stamp":    {testRequest(Stamp{Page: 2, X: 10, Y: 5, W: 40, H: 40, Clip: &Rect{X: 35, Y: 0, W: 8, H: 40}}), ErrStamp},
+		"clip not a number":     {testRequest(Stamp{Page: 2, X: 10, Y: 5, W: 40, H: 40, Clip: &Rect{X: 0, Y: nan, W: 8, H: 40}}), ErrStamp},
 		"no seal":               {with(func(r *Request) { r.Seal = nil }), ErrRequest},
 		"no provider":           {with(func(r *Request) { r.ProviderName = "" }), ErrRequest},
 		"provider with newline": {with(func(r *Request) { r.ProviderCompany = "a\nb" }), ErrRequest},
