@@ -28,6 +28,7 @@ var deep = []wall{
 	{"signer", []string{"github.com/gin-gonic", "sealkeeper/api", "sealkeeper/connector", "sealkeeper/issuance"}, "the signing path has four hops"},
 	{"signer/verify", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/ofd", "github.com/miekg"}, "the verifier runs without a token and trusts no signing parser"},
 	{"signer/cms", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify", "net/http"}, "bytes in, bytes out"},
+	{"signer/timestamp", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access", "github.com/miekg"}, "keys and serial numbers come through small interfaces"},
 	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
 		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/placement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/ofd", "sealkeeper/signer/verify"}, "places, whatever the container"},

@@ -72,6 +72,8 @@ type Request struct {
 	SigningTime          time.Time // attribute signingTime, whole seconds; zero leaves it out, as PAdES asks
 	SigningCertificateV2 bool      // attribute signingCertificateV2 (RFC 5035 §3), as PAdES asks
 
+	WithoutCertificates bool // enclose none, as RFC 3161 §2.4.1 asks of a stamp that was requested without
+
 	SM2WithSM3 bool // SM2: name the signature algorithm 1.2.156.10197.1.501 and not 1.2.156.10197.1.301.1
 	Null       bool // write NULL parameters in algorithm identifiers, for verifiers that insist on them
 

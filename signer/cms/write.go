@@ -182,12 +182,14 @@ func (d *Draft) signedData(b *cryptobyte.Builder, value, timestamp []byte) {
 			b.AddASN1(contextImplicit0, func(b *cryptobyte.Builder) { b.AddASN1OctetString(d.req.Content) })
 		}
 	})
-	b.AddASN1(contextImplicit0, func(b *cryptobyte.Builder) {
-		b.AddBytes(d.req.Certificate)
-		for _, c := range d.req.Chain {
-			b.AddBytes(c)
-		}
-	})
+	if !d.req.WithoutCertificates {
+		b.AddASN1(contextImplicit0, func(b *cryptobyte.Builder) {
+			b.AddBytes(d.req.Certificate)
+			for _, c := range d.req.Chain {
+				b.AddBytes(c)
+			}
+		})
+	}
 	b.AddASN1(tags.SET, func(b *cryptobyte.Builder) {
 		b.AddASN1(tags.SEQUENCE, func(b *cryptobyte.Builder) { d.signerInfo(b, value, timestamp) })
 	})
