@@ -9,7 +9,7 @@ import (
 
 // TestAnswersAreJSON: what is written by hand is, byte for byte, what the general encoder would write.
 func TestAnswersAreJSON(t *testing.T) {
-	sig := &signatureAnswer{bytes.Repeat([]byte{0, 255, 62}, 7000), receipt{"log", 7, [32]byte{1, 2}, time.Date(2026, 1, 2, 3, 4, 5, 600000, time.UTC)}}
+	sig := &signatureAnswer{bytes.Repeat([]byte{0, 255, 62}, 7000), receipt{Log: "log", Index: 7, Leaf: [32]byte{1, 2}, Time: time.Date(2026, 1, 2, 3, 4, 5, 600000, time.UTC)}}
 	for name, o := range map[string]batchOutcome{
 		"signature": {Key: "k-\"<&>", signatureAnswer: sig}, "empty": {Key: "k", signatureAnswer: &signatureAnswer{Signature: []byte{}}},
 		"problem": {Key: "k", Problem: busy.problem("示例", "r")},

@@ -11,6 +11,7 @@ import (
 	"sealkeeper/seal/impression"
 	"sealkeeper/signer"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
 // The approval rows stand before not-entitled: under a grant on any seal whose owner approves, the owner's signature is part of the entitlement,
@@ -66,6 +67,10 @@ var table = []kind{
 	{signer.ErrSealInactive, 409, "seal-inactive", "印章未处于可用状态", "The seal is not active", 0, false},
 	{signer.ErrCertificate, 409, "seal-certificate", "印章或证书不在有效期", "The seal or its certificate does not cover this", 0, false},
 	{signer.ErrInstitutional, 409, "institutional-seal", "机构印章需要仪式委托", "An institution's seal needs a standing delegation", 0, false},
+	{signer.ErrNoDocumentKey, 409, "no-document-key", "印章没有文档签名密钥", "The seal has no document key for this profile", 0, false},
+	{signer.ErrNoAuthority, 422, "no-time-stamp-authority", "未配置时间戳服务", "No time-stamp authority is connected", 0, false},
+	{signer.ErrTimestamp, 503, "time-stamp-unavailable", "时间戳服务暂不可用", "No time stamp could be had", 5, false},
+	{signer.ErrNoPages, 422, "no-public-pages", "未配置公开核验页地址", "No address for public pages is configured", 0, false},
 	{signer.ErrRequestForm, 422, "request-form", "签章请求不完整", "Not a complete signing request", 0, false},
 	{signer.ErrBatchSize, 422, "batch-size", "批量数量不合要求", "A batch holds 1 to 100 requests", 0, false},
 	{signer.ErrUnknown, 404, "signature-unknown", "没有此签章记录", "No such signature", 0, false},
@@ -107,6 +112,10 @@ var table = []kind{
 	{register.ErrRole, 403, "wrong-role", "不属于该角色的职权", "Not for this actor to decide", 0, false},
 	{register.ErrEvidence, 422, "evidence", "依据缺失或过长", "Evidence is missing or too long", 0, false},
 	{register.ErrUnknown, 404, "unknown-record", "没有此记录", "No such record", 0, false},
+	{placement.ErrKeywordNotFound, 422, "keyword-not-found", "文件中找不到关键字", "The keyword is not in the document's text", 0, false},
+	{placement.ErrTooMany, 422, "too-many-stamps", "印章位置过多", "The placement gives too many stamps", 0, false},
+	{placement.ErrPage, 422, "no-such-page", "没有此页", "No such page", 0, false},
+	{placement.ErrPlan, 422, "placement", "印章位置方案不可用", "The placement is not usable", 0, false},
 	{ofd.ErrNotZip, 422, "ofd-not-zip", "不是OFD文件", "Not a ZIP package", 0, false},
 	{ofd.ErrZipStructure, 422, "ofd-zip-structure", "OFD压缩结构有歧义", "The ZIP structure admits more than one reading", 0, false},
 	{ofd.ErrEntryData, 422, "ofd-entry-data", "OFD条目数据损坏", "Entry data are damaged", 0, false},

@@ -18,7 +18,7 @@ const problemsDocument = "../docs/problems.md"
 func everyKind(t *testing.T) map[string]kind {
 	t.Helper()
 	all := map[string]kind{}
-	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy, timeout)...) {
+	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy, timeout, noStamps, noPage)...) {
 		if was, seen := all[k.code]; seen && (was.status != k.status || was.zh != k.zh || was.en != k.en) {
 			t.Errorf("code %s has two meanings: %d %s %s, and %d %s %s", k.code, was.status, was.zh, was.en, k.status, k.zh, k.en)
 		}
@@ -92,6 +92,15 @@ var remedies = map[string]string{
 	"no-document-authority":      "Connect the appliance's P-256 authority (tls.client_ca and its key), or sign with profile gm.",
 	"token-key-exists":           "Look at the token with pkcs11-tool: another store's key has the name. Destroy it by ceremony, or repeat: a fresh name is taken.",
 	"token-refused":              "Repeat with the same Idempotency-Key. When it refuses again, the daemon's log has the token's own code.",
+	"no-document-key":            "Have a security operator make one: `sealctl seal document-key ESID`. Or sign with profile gm.",
+	"no-time-stamp-authority":    "Name an outside authority (`tsa.url`), or make the appliance with `seald init`, which makes one. Or leave `timestamp` out.",
+	"time-stamp-unavailable":     "Repeat with the same Idempotency-Key. Whoever runs the appliance looks at the authority, or decides `tsa.when_down: sign-without`.",
+	"no-public-pages":            "Set `pages` in the configuration, or leave `qr` out.",
+	"no-signature-page":          "Read the address again. Pages are never listed, and there is none for a signature whose request did not ask for one.",
+	"no-time-stamps":             "Ask another authority; this appliance was made without one.",
+	"keyword-not-found":          "Look at the spelling and the pages: the word must stand in one line of the text layer. A scanned page has none; place a stamp by its millimetres.",
+	"too-many-stamps":            "Name fewer pages, or one occurrence of the keyword.",
+	"placement":                  "Mend the item that the detail names: its size, edge, pages or count.",
 	"approval-missing":           "Have the owner approve this very request, or name a registered delegation.",
 	"approval-replayed":          "Each approval counts once. Have the owner approve again, under a new Idempotency-Key.",
 	"approval-altered":           "The approval was changed on its way or was not signed by the device it names. Have the owner approve again.",

@@ -20,6 +20,8 @@ func (s *Server) register() {
 	s.seals()
 	s.signatures()
 	s.verifications()
+	s.timeStamps()
+	s.pages()
 	s.auditLog()
 	s.clients()
 	s.grants()

@@ -24,6 +24,8 @@ type Services struct {
 	Log      *audit.Log
 	// Certify issues a TLS client certificate for a PEM request: the client's identity and the PEM chain.
 	Certify func(ctx context.Context, csr []byte, name string) (id, chain string, err error)
+	// TimeStamp answers an RFC 3161 query; nil when this appliance stamps no time. Its token is on record before it returns.
+	TimeStamp func(ctx context.Context, who audit.Actor, query []byte) (reply []byte, err error)
 	// Judge gives the verifier its trust anchors, clock and seal status.
 	Judge func() verify.Options
 	// Ready names what is not, nil when all is well.

@@ -21,16 +21,27 @@ import (
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/signer"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
-// signatureRequest is the JSON of one request, in a JSON body (kind digest) or in the part "request" of a multipart body (kind ofd).
+// signatureRequest is the JSON of one request: a JSON body where a digest comes in, the part "request" of a multipart body where a document does.
 type signatureRequest struct {
-	Kind       string                 `json:"kind" enum:"digest,ofd"`
+	Kind       string                 `json:"kind" enum:"digest,ofd,pdf,cms"`
+	Profile    string                 `json:"profile,omitempty" enum:"seal,sign,gm,gm-rfc,rfc,pades" doc:"ofd: seal (default), sign; pdf: gm (default), pades; cms: gm (default), gm-rfc, rfc, pades"`
 	Seal       string                 `json:"seal" doc:"esID"`
 	Purpose    string                 `json:"purpose" doc:"as granted and as approved"`
-	Digest     string                 `json:"digest,omitempty" doc:"kind digest: SM3 of the document, 64 hexadecimal digits"`
-	Stamps     []stamp                `json:"stamps,omitempty" doc:"kind ofd: where the seal's picture stands"`
+	Digest     string                 `json:"digest,omitempty" doc:"kinds digest and cms: SM3 of the document (SHA-256 for profiles rfc and pades), 64 hexadecimal digits"`
+	Stamps     []stamp                `json:"stamps,omitempty" doc:"kinds ofd and pdf: where the seal's picture stands"`
+	Keywords   []placement.Keyword    `json:"keywords,omitempty" doc:"kinds ofd and pdf: pictures centred on words of the text"`
+	Riding     []placement.Riding     `json:"riding,omitempty" doc:"kinds ofd and pdf: one picture over the edges of several pages (骑缝章)"`
+	Facing     []placement.Facing     `json:"facing,omitempty" doc:"kinds ofd and pdf: one picture over two facing pages (对开)"`
+	Property   string                 `json:"property_info,omitempty" maxLength:"256" doc:"kind digest: what the signature will be embedded under"`
+	Whole      bool                   `json:"whole_document,omitempty" doc:"kind ofd: nobody can sign after this signature"`
+	Integrity  bool                   `json:"integrity,omitempty" doc:"kind ofd: write the integrity list of GM/T 0099"`
+	Reason     string                 `json:"reason,omitempty" maxLength:"256" doc:"kind pdf"`
+	Location   string                 `json:"location,omitempty" maxLength:"256" doc:"kind pdf"`
+	Timestamp  bool                   `json:"timestamp,omitempty" doc:"put a time stamp over the signature value"`
+	QR         bool                   `json:"qr,omitempty" doc:"publish the signature at /v/…; kind pdf: with a QR code beside the stamp"`
 	Approval   *access.SignedApproval `json:"approval,omitempty"`
 	Delegation string                 `json:"delegation,omitempty"`
 }
@@ -49,6 +60,9 @@ type receipt struct {
 	Index uint64     `json:"index"`
 	Leaf  audit.Hash `json:"leaf"`
 	Time  time.Time  `json:"time"`
+	// Of signatures alone.
+	Timestamp string `json:"timestamp,omitempty" enum:"granted,absent" doc:"absent: one was asked for, none could be had, and the appliance is set to sign without"`
+	Page      string `json:"page,omitempty" doc:"public page of the signature"`
 }
 
 // receiptFrom is the place of a commit's first record; all zero when the act changed nothing.
@@ -83,7 +97,9 @@ func (r signatureRequest) digest(document []byte) ([32]byte, error) {
 
 // toUse translates the wire form; every refusal names the field.
 func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte) (signer.Request, error) {
-	u := signer.Request{ID: key, BodyDigest: bodyDigest, Kind: r.Kind, Seal: r.Seal, Purpose: r.Purpose, Document: document, Approval: r.Approval, Delegation: r.Delegation}
+	u := signer.Request{ID: key, BodyDigest: bodyDigest, Kind: r.Kind, Profile: r.Profile, Seal: r.Seal, Purpose: r.Purpose, Document: document, Approval: r.Approval, Delegation: r.Delegation,
+		Plan: placement.Plan{Keywords: r.Keywords, Riding: r.Riding, Facing: r.Facing}, PropertyInfo: r.Property, WholeDocument: r.Whole, Integrity: r.Integrity,
+		Reason: r.Reason, Location: r.Location, Timestamp: r.Timestamp, Page: r.QR}
 	if r.Digest != "" {
 		d, err := hex.DecodeString(r.Digest)
 		if err != nil || len(d) != 32 {
@@ -92,13 +108,20 @@ func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte
 		u.Digest = [32]byte(d)
 	}
 	for _, s := range r.Stamps {
-		u.Stamps = append(u.Stamps, ofd.Stamp{Page: s.Page, X: s.X, Y: s.Y, W: s.W, H: s.H})
+		u.Plan.Stamps = append(u.Plan.Stamps, placement.Stamp{Page: s.Page, X: s.X, Y: s.Y, W: s.W, H: s.H})
 	}
 	return u, nil
 }
 
 func receiptOf(r signer.Released) receipt {
-	return receipt{r.Log, r.Index, audit.Hash(r.Leaf), r.Recorded}
+	out := receipt{Log: r.Log, Index: r.Index, Leaf: audit.Hash(r.Leaf), Time: r.Recorded, Page: r.PageURL}
+	switch {
+	case len(r.Record.Timestamp) > 0:
+		out.Timestamp = "granted"
+	case r.Record.NoTimestamp != "":
+		out.Timestamp = "absent"
+	}
+	return out
 }
 
 func (s *Server) signatures() {
@@ -129,7 +152,7 @@ func (s *Server) sign(c *gin.Context) {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
-	if r.Kind == signer.KindDigest {
+	if len(r.Document) == 0 {
 		w := newAnswer(len(released.Signature))
 		w.signature(signatureAnswer{released.Signature, receiptOf(released)})
 		w.send(c)
@@ -141,8 +164,11 @@ func (s *Server) sign(c *gin.Context) {
 		return
 	}
 	c.Header("Sealkeeper-Receipt", string(b))
-	c.Data(http.StatusOK, "application/ofd", released.Document)
+	c.Data(http.StatusOK, mediaTypes[r.Kind], released.Document)
 }
+
+// mediaTypes are what sealed documents come back as.
+var mediaTypes = map[string]string{signer.KindOFD: "application/ofd", signer.KindPDF: "application/pdf", signer.KindCMS: "application/pkcs7-mime"}
 
 // readSignature takes both forms of body.
 func (s *Server) readSignature(c *gin.Context) (signer.Request, error) {
@@ -337,8 +363,8 @@ func (s *Server) readBatch(c *gin.Context) ([]batchItem, []signer.Request, error
 func (s *Server) describeSignatures() {
 	reg := s.routes.OpenAPI().Components.Schemas
 	request := huma.SchemaFromType(reg, typeOf[signatureRequest]())
-	done := &huma.Response{Description: "Signed. The sealed package, or for kind digest the SES_Signature; Sealkeeper-Receipt says where the record stands.",
-		Content: map[string]*huma.MediaType{"application/ofd": {}, "application/json": {Schema: huma.SchemaFromType(reg, typeOf[signatureAnswer]())}}}
+	done := &huma.Response{Description: "Signed. The sealed document with its receipt in the header Sealkeeper-Receipt; where a digest came in, SES_Signature or SignedData with the receipt beside it.",
+		Content: map[string]*huma.MediaType{"application/ofd": {}, "application/pdf": {}, "application/pkcs7-mime": {}, "application/json": {Schema: huma.SchemaFromType(reg, typeOf[signatureAnswer]())}}}
 	s.describe("/v1/signatures", "make-signature", "Have a seal sign a document, or a document's digest", map[string]*huma.MediaType{
 		"application/json": {Schema: request},
 		"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"request", "document"}, Properties: map[string]*huma.Schema{

@@ -35,8 +35,12 @@ func (s *Signer) again(ctx context.Context, receipt store.Receipt, r Request) (R
 	if err != nil {
 		return Released{}, err
 	}
-	u := &use{req: r, now: rec.Time, doc: r.open(s.cfg.OFD), record: rec, signature: rec.Signature}
-	if hexOf(u.doc.Digest()) != rec.Document || hexOf(u.doc.Placement()) != rec.Placement || r.Seal != rec.Seal {
+	p, _ := r.profile() // check refused what has none
+	u := &use{req: r, now: rec.Time, profile: p, doc: r.open(p, s.cfg.Limits), record: rec, signature: rec.Signature, token: rec.Timestamp}
+	if rec.Options != nil {
+		u.options = *rec.Options
+	}
+	if hexOf(u.doc.Digest()) != rec.Document || hexOf(u.doc.Placement()) != rec.Placement || r.Seal != rec.Seal || rec.Profile != "" && rec.Profile != p.name {
 		return Released{}, fmt.Errorf("record %d: %w", receipt.First, ErrRecord)
 	}
 	if err := s.remake(ctx, u); err != nil {
@@ -57,7 +61,10 @@ func (s *Signer) remake(ctx context.Context, u *use) error {
 	if u.record.Provider != nil {
 		p = *u.record.Provider
 	}
-	if err := u.lay(p); err != nil {
+	if u.profile.companion && (u.ready.companion == nil || seal.Document.CertSHA256 != u.record.Certificate) {
+		return fmt.Errorf("document key was replaced: %w", ErrRecord)
+	}
+	if err := u.lay(p, u.record.Stamps); err != nil {
 		return err
 	}
 	if u.ready.eslSM3 != u.record.ESL || hexOf(u.laid.DataHash) != u.record.DataHash || u.laid.PropertyInfo != u.record.PropertyInfo {
@@ -75,19 +82,25 @@ func (s *Signer) recordAt(ctx context.Context, index uint64) (Record, store.Reco
 	if len(rs) == 0 {
 		return Record{}, store.Record{}, fmt.Errorf("record %d: %w", index, ErrUnknown)
 	}
-	e, err := audit.ParseBody(rs[0].Body)
+	rec, err := signatureIn(rs[0])
+	return rec, rs[0], err
+}
+
+// signatureIn reads a record of the log as a signature's.
+func signatureIn(raw store.Record) (Record, error) {
+	e, err := audit.ParseBody(raw.Body)
 	if err != nil {
-		return Record{}, store.Record{}, fmt.Errorf("reading record %d: %w", index, err)
+		return Record{}, fmt.Errorf("reading record %d: %w", raw.Index, err)
 	}
 	detail, ok := e.Detail.(json.RawMessage)
 	if e.Kind != eventKind || !ok {
-		return Record{}, store.Record{}, fmt.Errorf("record %d is not of a signature: %w", index, ErrUnknown)
+		return Record{}, fmt.Errorf("record %d is not of a signature: %w", raw.Index, ErrUnknown)
 	}
 	var rec Record
 	if err := json.Unmarshal(detail, &rec); err != nil {
-		return Record{}, store.Record{}, fmt.Errorf("reading record %d: %w: %w", index, ErrRecord, err)
+		return Record{}, fmt.Errorf("reading record %d: %w: %w", raw.Index, ErrRecord, err)
 	}
-	return rec, rs[0], nil
+	return rec, nil
 }
 
 // Find returns the record of a released signature by its number. A department finds its own; any other number is ErrUnknown to it.

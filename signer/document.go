@@ -1,18 +1,20 @@
 package signer
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"time"
 
 	"sealkeeper/internal/gm"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
 // Document is a container of a signature: what is to be signed, and where the signature goes. Bytes in, bytes out: no keys, no clock.
 type Document interface {
-	// Digest is SM3 of the document as received.
+	// Digest is SM3 of the document as received, or the digest that came in its place.
 	Digest() [32]byte
-	// Placement is the digest of the stamps as the owner approved them; zero when there are none.
+	// Placement is the digest of the plan as the owner approved it; zero where nothing is placed.
 	Placement() [32]byte
 	// Lay lays the signature out. The same document and layout give the same result, whenever it is done.
 	Lay(l Layout) (Laid, error)
@@ -21,60 +23,132 @@ type Document interface {
 // Layout is what a container writes beside the document.
 type Layout struct {
 	SealDER  []byte
+	Picture  []byte // of the seal, an image file
 	Time     time.Time
 	Provider Provider
+	Options  Options
+	Stamps   []placement.Stamp // what the plan came to before; nil to resolve it
 }
 
 // Laid is a document ready for its signature.
 type Laid struct {
-	DataHash     [32]byte
+	DataHash     [32]byte // SES: SM3 of what is protected; SignedData: the messageDigest
 	PropertyInfo string
-	Embed        func(signature []byte) ([]byte, error) // SES_Signature in, released document out
+	Stamps       []placement.Stamp                      // what the plan came to
+	Content      []byte                                 // to attach to SignedData; nil for a detached one
+	Embed        func(signature []byte) ([]byte, error) // signature in, released document out
 }
 
 // open picks the container of a request.
-func (r Request) open(lim ofd.Limits) Document {
-	if r.Kind == KindDigest {
-		return digestDocument(r.Digest)
+func (r Request) open(p profile, lim Limits) Document {
+	switch {
+	case r.unseen():
+		return digestDocument{r.Digest, orText(r.PropertyInfo, digestProperty)}
+	case r.Kind == KindOFD:
+		return &ofdDocument{r, p, gm.SM3(r.Document), lim.OFD}
+	case r.Kind == KindPDF:
+		return &pdfDocument{r, p, gm.SM3(r.Document), lim.PDF}
+	default:
+		return contentDocument{r.Document, p.digest(r.Document)}
 	}
-	return &ofdDocument{r.Document, r.Stamps, gm.SM3(r.Document), lim}
+}
+
+// digest is the hash that the profile signs.
+func (p profile) digest(parts ...[]byte) [32]byte {
+	if !p.companion {
+		return gm.SM3(parts...)
+	}
+	h := sha256.New()
+	for _, b := range parts {
+		h.Write(b)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// placed is the digest of a plan, zero when it is empty.
+func placed(p placement.Plan) [32]byte {
+	if p.Empty() {
+		return [32]byte{}
+	}
+	return p.Digest()
 }
 
 // digestDocument is a document that stays with the client (未见原文).
-type digestDocument [32]byte
+type digestDocument struct {
+	digest   [32]byte
+	property string
+}
 
-// digestProperty is the propertyInfo of a signature without a container.
+// digestProperty is the propertyInfo of a signature whose client states none.
 const digestProperty = "digest"
 
-func (d digestDocument) Digest() [32]byte    { return d }
+func (d digestDocument) Digest() [32]byte    { return d.digest }
 func (d digestDocument) Placement() [32]byte { return [32]byte{} }
 
 func (d digestDocument) Lay(Layout) (Laid, error) {
-	return Laid{DataHash: d, PropertyInfo: digestProperty, Embed: func(s []byte) ([]byte, error) { return s, nil }}, nil
+	return Laid{DataHash: d.digest, PropertyInfo: d.property, Embed: asItIs}, nil
+}
+
+func asItIs(s []byte) ([]byte, error) { return s, nil }
+
+// contentDocument is content that goes into SignedData whole.
+type contentDocument struct {
+	content []byte
+	digest  [32]byte // messageDigest
+}
+
+func (d contentDocument) Digest() [32]byte    { return gm.SM3(d.content) }
+func (d contentDocument) Placement() [32]byte { return [32]byte{} }
+
+func (d contentDocument) Lay(Layout) (Laid, error) {
+	return Laid{DataHash: d.digest, Content: d.content, Embed: asItIs}, nil
 }
 
 // ofdDocument is an OFD package as received; it is parsed only when everything else has been decided.
 type ofdDocument struct {
-	raw    []byte
-	stamps []ofd.Stamp
-	digest [32]byte
-	lim    ofd.Limits
+	req     Request
+	profile profile
+	digest  [32]byte
+	lim     ofd.Limits
 }
 
 func (d *ofdDocument) Digest() [32]byte    { return d.digest }
-func (d *ofdDocument) Placement() [32]byte { return ofd.PlacementDigest(d.stamps) }
+func (d *ofdDocument) Placement() [32]byte { return placed(d.req.Plan) }
 
 func (d *ofdDocument) Lay(l Layout) (Laid, error) {
-	p, err := ofd.Open(d.raw, d.lim)
+	p, err := ofd.Open(d.req.Document, d.lim)
 	if err != nil {
 		return Laid{}, fmt.Errorf("opening: %w: %w", ErrDocument, err)
 	}
-	draft, err := p.Prepare(ofd.Request{
-		Stamps: d.stamps, Seal: l.SealDER, SignatureTime: l.Time, Mode: ofd.Continued,
-		ProviderName: l.Provider.Name, ProviderVersion: l.Provider.Version, ProviderCompany: l.Provider.Company,
-	})
+	stamps := l.Stamps
+	if stamps == nil {
+		if stamps, err = d.req.Plan.Resolve(ofdPages(p), nil); err != nil {
+			return Laid{}, fmt.Errorf("placing: %w: %w", ErrDocument, err)
+		}
+	}
+	r := ofd.Request{Stamps: stamps, Seal: l.SealDER, SignatureTime: l.Time,
+		ProviderName: l.Provider.Name, ProviderVersion: l.Provider.Version, ProviderCompany: l.Provider.Company}
+	if l.Options.WholeDocument {
+		r.Mode = ofd.WholeDocument
+	}
+	draft, err := p.Prepare(r)
 	if err != nil {
 		return Laid{}, fmt.Errorf("laying out: %w: %w", ErrDocument, err)
 	}
-	return Laid{draft.DataHash(), draft.PropertyInfo(), draft.Embed}, nil
+	return Laid{DataHash: draft.DataHash(), PropertyInfo: draft.PropertyInfo(), Stamps: stamps, Embed: draft.Embed}, nil
+}
+
+func ofdPages(p *ofd.Package) []placement.Page {
+	var all []placement.Page
+	for _, g := range p.Pages() {
+		all = append(all, placement.Page{WidthMM: g.WidthMM, HeightMM: g.HeightMM})
+	}
+	return all
 }

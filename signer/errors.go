@@ -17,6 +17,10 @@ var (
 	ErrSealInactive = errors.New("the seal is not active")
 	// ErrCertificate: the present time lies outside the validity of the seal or of its certificate, or the two do not belong together.
 	ErrCertificate = errors.New("the seal's certificate does not cover this")
+	// ErrNoDocumentKey: the profile needs the seal's P-256 document key, and nobody has made one.
+	ErrNoDocumentKey = errors.New("the seal has no document key for this profile")
+	// ErrNoPages: a public page was asked for, and this appliance has no address for them.
+	ErrNoPages = errors.New("no address for public pages is configured")
 	// ErrDocument: the container cannot take the signature; the error of signer/ofd is wrapped beside it and says why.
 	ErrDocument = errors.New("the document cannot be sealed as asked")
 	// ErrRecord: a record of the log does not give the document it released any more: another document, or damage.

@@ -11,7 +11,7 @@ import (
 // refusals are the errors that say no to the caller; everything else is trouble of our own and is logged, not recorded as a refusal. The
 // first that an error wraps names it: approvals before entitlement, as in the caller's answer, since a forged approval is both.
 var refusals = []error{
-	ErrRequestForm, ErrInstitutional, ErrLicenceInactive, ErrSealInactive, ErrCertificate,
+	ErrRequestForm, ErrInstitutional, ErrLicenceInactive, ErrSealInactive, ErrCertificate, ErrNoDocumentKey, ErrNoAuthority, ErrNoPages,
 	access.ErrApprovalMissing, access.ErrApprovalForm, access.ErrApprovalReplayed, access.ErrApprovalAltered, access.ErrApprovalExpired,
 	access.ErrApprovalForeign, access.ErrNotEntitled, access.ErrGrantWindow, access.ErrGrantSpent, access.ErrDigestOnly,
 	access.ErrDelegationSpent, access.ErrDelegationOutOfBounds, access.ErrDelegationRefused, access.ErrNoDevice,

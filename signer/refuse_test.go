@@ -12,6 +12,7 @@ import (
 	"sealkeeper/licence"
 	"sealkeeper/signer"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
 const (
@@ -40,12 +41,12 @@ func refusalRows(w *world, used signer.Request) []refusalRow {
 	return []refusalRow{
 		{name: "no request id", change: func(r *signer.Request) { r.ID = "" }, carry: none, want: signer.ErrRequestForm},
 		{name: "request id not ASCII", change: func(r *signer.Request) { r.ID = "请求" }, want: signer.ErrRequestForm},
-		{name: "unknown kind", change: func(r *signer.Request) { r.Kind = "pdf" }, want: signer.ErrRequestForm},
+		{name: "unknown kind", change: func(r *signer.Request) { r.Kind = "fax" }, want: signer.ErrRequestForm},
 		{name: "no seal", change: func(r *signer.Request) { r.Seal = "" }, carry: none, want: signer.ErrRequestForm},
 		{name: "no purpose", change: func(r *signer.Request) { r.Purpose = "" }, carry: none, want: signer.ErrRequestForm},
 		{name: "digest of zeros", change: func(r *signer.Request) { r.Digest = [32]byte{} }, want: signer.ErrRequestForm},
 		{name: "digest with a document", change: func(r *signer.Request) { r.Document = []byte("x") }, want: signer.ErrRequestForm},
-		{name: "ofd without stamps", kind: signer.KindOFD, change: func(r *signer.Request) { r.Stamps = nil }, want: signer.ErrRequestForm},
+		{name: "ofd without stamps", kind: signer.KindOFD, change: func(r *signer.Request) { r.Plan = placement.Plan{} }, want: signer.ErrRequestForm},
 		{name: "ofd with a digest", kind: signer.KindOFD, carry: func(r *signer.Request) { r.Digest[0] = 1 }, want: signer.ErrRequestForm},
 		{name: "approval and delegation", carry: func(r *signer.Request) { r.Delegation = "delegation-1" }, want: signer.ErrRequestForm},
 
@@ -70,7 +71,7 @@ func refusalRows(w *world, used signer.Request) []refusalRow {
 		{name: "approval for another client", approve: func(a *access.Approval) { a.Client = w.security.Client }, want: access.ErrApprovalForeign},
 		{name: "approval for another digest", approve: func(a *access.Approval) { a.Document[0]++ }, want: access.ErrApprovalForeign},
 		{name: "approval for another document", kind: signer.KindOFD, approve: func(a *access.Approval) { a.Document[0]++ }, want: access.ErrApprovalForeign},
-		{name: "approval for other stamps", kind: signer.KindOFD, carry: func(r *signer.Request) { r.Stamps = r.Stamps[:1] }, want: access.ErrApprovalForeign},
+		{name: "approval for other stamps", kind: signer.KindOFD, carry: func(r *signer.Request) { r.Plan.Stamps = r.Plan.Stamps[:1] }, want: access.ErrApprovalForeign},
 		{name: "approval for another purpose", approve: func(a *access.Approval) { a.Purpose = "另一用途" }, want: access.ErrApprovalForeign},
 		{name: "approval for two", approve: func(a *access.Approval) { a.Count = 2 }, want: access.ErrApprovalForm},
 		{name: "approval altered", carry: func(r *signer.Request) { r.Approval.Expires = r.Approval.Expires.Add(time.Second) }, want: access.ErrApprovalAltered},
@@ -84,7 +85,7 @@ func refusalRows(w *world, used signer.Request) []refusalRow {
 			carry: func(r *signer.Request) { r.Approval, r.Delegation = nil, "delegation-1" }, want: access.ErrDelegationOutOfBounds},
 
 		{name: "not an OFD", kind: signer.KindOFD, change: func(r *signer.Request) { r.Document = []byte("not a package") }, want: ofd.ErrNotZip},
-		{name: "stamp beyond the last page", kind: signer.KindOFD, change: func(r *signer.Request) { r.Stamps = []ofd.Stamp{{Page: 9, X: 1, Y: 1, W: 1, H: 1}} },
+		{name: "stamp beyond the last page", kind: signer.KindOFD, change: func(r *signer.Request) { r.Plan.Stamps = []placement.Stamp{{Page: 9, X: 1, Y: 1, W: 1, H: 1}} },
 			want: ofd.ErrPage},
 	}
 }

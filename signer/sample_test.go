@@ -10,7 +10,7 @@ import (
 
 	"sealkeeper/internal/gm"
 	"sealkeeper/signer"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 	"sealkeeper/signer/verify"
 )
 
@@ -71,7 +71,7 @@ func (w *world) sealSample(t *testing.T, path, want string) bool {
 		t.Fatal(err)
 	}
 	r := signer.Request{ID: "sample-" + filepath.Base(path), Kind: signer.KindOFD, Seal: sealName, Purpose: purpose, Document: doc,
-		Stamps: []ofd.Stamp{{Page: 1, W: 10, H: 10}}, BodyDigest: gm.SM3(doc)}
+		Plan: placement.Plan{Stamps: []placement.Stamp{{Page: 1, W: 10, H: 10}}}, BodyDigest: gm.SM3(doc)}
 	if len(doc) == 0 {
 		return false // an empty body is refused as a request
 	}

@@ -8,13 +8,17 @@
 //	  5 approved      the owner's approval or delegation covers exactly this
 //	  6 laid out      the container says what is to be signed, and TBS_Sign is built
 //	  7 signed        in the token, over an e computed in custody; verified in software before it comes back
+//	    stamped       if asked: a time stamp over the signature value
 //	  8 embedded
 //	  9 committed     one record, one commit that expects every version read; only then is anything released
 //
 // Its one promise is that order (law 3), and that nothing leaves before its record is durable (law 2).
 //
-// Limits: no HTTP, no module, no clock but its own; time stamps and the containers PDF and CMS are not offered yet. A seal that has
-// no licence behind it (an institution's own) is refused by name until a ceremony can sign its standing delegation.
+// An owner's approval names the document, the placement and the purpose, not the kind of signature: that is the grant's and the delegation's to
+// bound.
+//
+// Limits: no HTTP, no module, no clock but its own. A seal that has no licence behind it (an institution's own) is refused by name
+// until a ceremony can sign its standing delegation.
 package signer
 
 import (
@@ -44,13 +48,41 @@ type Config struct {
 	Keys     *keystore.Keystore
 	Refuse   func(audit.Event) // takes the record of a refusal, without waiting
 
-	Log       *slog.Logger     // nil discards
-	Now       func() time.Time // nil means time.Now
-	Provider  Provider         // who containers name as the signature's maker; Name "Sealkeeper" when empty
-	OFD       ofd.Limits
-	Parallel  int // signatures of one batch made at a time, best the token's sessions; 0 means 4 per processor
-	WarmSeals int // seals kept prepared in memory, about 60 kB each; 0 means 256
+	Log      *slog.Logger     // nil discards
+	Now      func() time.Time // nil means time.Now
+	Provider Provider         // who containers name as the signature's maker; Name "Sealkeeper" when empty
+	Limits   Limits
+	PDF      PDF
+	Stamper  Stamper // nil: ErrNoAuthority when a time stamp is asked for
+	// WithoutStamp releases a signature without its time stamp when there is none to be had, and says so in record and answer.
+	WithoutStamp bool
+	Pages        string // address of the public pages, in front of /v/…; empty: ErrNoPages when one is asked for
+	Parallel     int    // signatures of one batch made at a time, best the token's sessions; 0 means 4 per processor
+	WarmSeals    int    // seals kept prepared in memory, about 60 kB each; 0 means 256
 }
+
+// Limits are those of the containers.
+type Limits struct {
+	OFD ofd.Limits
+	PDF pdfLimits
+}
+
+// PDF names the SM2 signatures in PDF, as the platforms that read them agreed.
+type PDF struct {
+	Filter    string // without a slash; Adobe.PPKLite when empty
+	SubFilter string // adbe.pkcs7.detached when empty
+	OIDs      string // gm (default) or rfc: content types of the SignedData
+}
+
+const (
+	filterLite   = "Adobe.PPKLite"
+	filterPKCS7  = "adbe.pkcs7.detached"
+	filterCAdES  = "ETSI.CAdES.detached"
+	oidsGM       = "gm"
+	oidsRFC      = "rfc"
+	tokenReserve = 16 << 10 // bytes that a time stamp may take in a PDF
+	bareReserve  = 4 << 10  // SignedData without certificates and time stamp
+)
 
 // Signer makes signatures. Safe for concurrent use.
 type Signer struct {
@@ -74,6 +106,7 @@ func New(cfg Config) (*Signer, error) {
 	if cfg.Provider.Name == "" {
 		cfg.Provider.Name = "Sealkeeper"
 	}
+	cfg.PDF = PDF{orText(cfg.PDF.Filter, filterLite), orText(cfg.PDF.SubFilter, filterPKCS7), orText(cfg.PDF.OIDs, oidsGM)}
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = 4 * runtime.GOMAXPROCS(0)
 	}
@@ -127,7 +160,7 @@ func (s *Signer) attempt(ctx context.Context, actor access.Actor, r Request) (Re
 // make goes from the request to a signed document that only its record still holds back. A request that was answered before comes back
 // as Released, with no use.
 func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use, Released, error) {
-	if err := r.check(); err != nil {
+	if err := s.check(r); err != nil {
 		return nil, Released{}, err
 	}
 	if rel, done, err := s.answered(ctx, actor, r); done || err != nil {
@@ -135,13 +168,26 @@ func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use,
 	}
 	u := s.begin(actor, r)
 	for _, step := range []func(context.Context, *use) error{
-		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut, s.sign, s.embed, s.recorded,
+		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut, s.sign, s.stamp, s.embed, s.recorded,
 	} {
 		if err := step(ctx, u); err != nil {
 			return s.broken(ctx, u, err)
 		}
 	}
 	return u, Released{}, nil
+}
+
+// check refuses what this appliance cannot do for anybody.
+func (s *Signer) check(r Request) error {
+	switch err := r.check(); {
+	case err != nil:
+		return err
+	case r.Timestamp && s.cfg.Stamper == nil:
+		return ErrNoAuthority
+	case r.Page && s.cfg.Pages == "":
+		return ErrNoPages
+	}
+	return nil
 }
 
 // broken ends a use whose step failed. The same request may have been answered meanwhile, and have spent what this one lacks.

@@ -12,18 +12,21 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
-	"sealkeeper/seal"
+	"sealkeeper/signer/placement"
 )
 
 // use is one act of using a seal (用印) on its way through the steps. It belongs to one goroutine.
 type use struct {
-	actor  access.Actor
-	req    Request
-	now    time.Time // whole seconds, UTC
-	doc    Document
-	want   access.Want
-	expect []store.Expect // every version read
-	spend  []store.Spend
+	actor   access.Actor
+	req     Request
+	now     time.Time // whole seconds, UTC
+	profile profile
+	options Options
+	page    string // of the public page, empty for none
+	doc     Document
+	want    access.Want
+	expect  []store.Expect // every version read
+	spend   []store.Spend
 
 	seal     register.Seal
 	version  store.Version // of seal
@@ -33,20 +36,27 @@ type use struct {
 	evidence access.Cleared
 	laid     Laid
 
-	tbs       []byte // TBS_Sign, DER
-	prefix    int    // how much of tbs is the seal's prefix
+	structure structure
 	signature []byte // strict DER SEQUENCE{r,s}; set when the token has signed
-	value     []byte // SES_Signature, DER
+	token     []byte // TimeStampToken over signature, nil for none
+	noToken   string // why there is none though one was asked for
+	value     []byte // SES_Signature or SignedData, DER
 	out       []byte
 	record    Record
 	body      []byte // of the audit record
+	after     uint64 // size of the log before the record
 }
 
 func (s *Signer) begin(actor access.Actor, r Request) *use {
 	now := s.cfg.Now().UTC().Truncate(time.Second)
-	return &use{actor: actor, req: r, now: now, want: access.Want{
-		Request: r.ID, Seal: r.Seal, Kind: r.Kind, Purpose: r.Purpose, Client: actor.Client, Now: now,
+	p, _ := r.profile() // check refused what has none
+	u := &use{actor: actor, req: r, now: now, profile: p, want: access.Want{
+		Request: r.ID, Seal: r.Seal, Kind: r.Kind, Unseen: r.unseen(), Purpose: r.Purpose, Client: actor.Client, Now: now,
 	}}
+	if r.Page {
+		u.page = newPage()
+	}
+	return u
 }
 
 // entitled is question 1. The seal's record is read first, but nothing of it shows in the answer.
@@ -104,12 +114,26 @@ func (s *Signer) certified(ctx context.Context, u *use) error {
 		return fmt.Errorf("valid from %s to %s: %w", r.from.Format(time.RFC3339), r.to.Format(time.RFC3339), ErrCertificate)
 	}
 	u.ready = r
+	return u.equipped()
+}
+
+// equipped is the part of question 4 about the companion key, which lives and ends with its seal.
+func (u *use) equipped() error {
+	c := u.ready.companion
+	switch {
+	case !u.profile.companion:
+		return nil
+	case c == nil:
+		return fmt.Errorf("seal %s: %w", u.req.Seal, ErrNoDocumentKey)
+	case u.now.Before(c.from) || u.now.After(c.to):
+		return fmt.Errorf("document key valid from %s to %s: %w", c.from.Format(time.RFC3339), c.to.Format(time.RFC3339), ErrCertificate)
+	}
 	return nil
 }
 
 // approved is question 5: exactly this document, placement, purpose, request and client.
 func (s *Signer) approved(ctx context.Context, u *use) error {
-	u.doc = u.req.open(s.cfg.OFD)
+	u.doc = u.req.open(u.profile, s.cfg.Limits)
 	u.want.Document, u.want.Placement = u.doc.Digest(), u.doc.Placement()
 	c, err := s.cfg.Access.Clear(ctx, u.grant, u.req.consent(), u.want)
 	if err != nil {
@@ -119,43 +143,60 @@ func (s *Signer) approved(ctx context.Context, u *use) error {
 	return nil
 }
 
-// laidOut asks the container what is to be signed and builds TBS_Sign around it.
+// laidOut asks the container what is to be signed and builds TBS_Sign or the signed attributes around it.
 func (s *Signer) laidOut(_ context.Context, u *use) error {
-	return u.lay(s.cfg.Provider)
+	u.options = s.options(u)
+	return u.lay(s.cfg.Provider, nil)
 }
 
-func (u *use) lay(p Provider) (err error) {
-	if u.laid, err = u.doc.Lay(Layout{SealDER: u.ready.esl, Time: u.now, Provider: p}); err != nil {
+// options are what the layout depends on beside the document; the record keeps them.
+func (s *Signer) options(u *use) Options {
+	o := Options{WholeDocument: u.req.WholeDocument, Integrity: u.req.Integrity}
+	if u.page != "" {
+		o.URL = s.cfg.Pages + "/v/" + u.page
+	}
+	if u.req.Kind != KindPDF {
+		return o
+	}
+	o.Name, o.Reason, o.Location, o.Filter, o.SubFilter = u.seal.Name, u.req.Reason, u.req.Location, filterLite, filterCAdES
+	o.Reserve = bareReserve + u.ready.certificates(u.profile.companion)
+	if u.req.Timestamp {
+		o.Reserve += tokenReserve
+	}
+	if u.profile.name == ProfileGM {
+		o.Filter, o.SubFilter, o.OIDs = s.cfg.PDF.Filter, s.cfg.PDF.SubFilter, s.cfg.PDF.OIDs
+	}
+	return o
+}
+
+// lay lays the document out; stamps are nil to resolve the plan.
+func (u *use) lay(p Provider, stamps []placement.Stamp) (err error) {
+	l := Layout{SealDER: u.ready.esl, Picture: u.ready.picture, Time: u.now, Provider: p, Options: u.options, Stamps: stamps}
+	if u.laid, err = u.doc.Lay(l); err != nil {
 		return err
 	}
-	prefix, tail, err := u.ready.signing.TBS(u.now, u.laid.DataHash, u.laid.PropertyInfo)
-	if err != nil {
-		return err
+	if u.profile.ses {
+		u.structure, err = u.ses()
+	} else {
+		u.structure, err = u.signedData()
 	}
-	u.prefix = len(prefix)
-	u.tbs = append(append(make([]byte, 0, len(prefix)+len(tail)), prefix...), tail...)
-	return nil
+	return err
 }
 
 // sign asks custody, which computes e over these bytes, has the token sign it, and verifies the answer against the registered key.
 func (s *Signer) sign(ctx context.Context, u *use) (err error) {
-	m, err := u.ready.message(u.tbs[:u.prefix], len(u.laid.PropertyInfo))
-	if err != nil {
-		return err
-	}
-	m.Write(u.tbs[u.prefix:])
-	if u.signature, err = u.ready.key.SignMessage(ctx, m); err != nil {
+	if u.signature, err = u.structure.sign(ctx); err != nil {
 		return fmt.Errorf("signing with seal %s: %w", u.seal.ESID, err)
 	}
 	s.signed.Add(1)
 	return nil
 }
 
-// embed assembles SES_Signature and puts it into the container.
+// embed assembles the signature and puts it into the container.
 func (s *Signer) embed(_ context.Context, u *use) error { return u.embed() }
 
 func (u *use) embed() (err error) {
-	if u.value, err = seal.AssembleSignature(u.tbs, u.ready.cert, u.signature, nil); err != nil {
+	if u.value, err = u.structure.assemble(u.signature, u.token); err != nil {
 		return err
 	}
 	u.out, err = u.laid.Embed(u.value)
@@ -165,14 +206,25 @@ func (u *use) embed() (err error) {
 // recorded writes what the log will say.
 func (s *Signer) recorded(_ context.Context, u *use) (err error) {
 	u.record = Record{
-		Request: u.req.ID, Kind: u.req.Kind, Seal: u.seal.ESID, USCC: u.seal.USCC, ESL: u.ready.eslSM3, Certificate: u.seal.CertSHA256,
+		Request: u.req.ID, Kind: u.req.Kind, Profile: u.profile.name, Seal: u.seal.ESID, USCC: u.seal.USCC, ESL: u.ready.eslSM3, Certificate: u.seal.CertSHA256,
 		Licence: u.licence, Client: u.actor.Client, Grant: u.grant.ID, Purpose: u.req.Purpose,
-		Document: hexOf(u.want.Document), Unseen: u.req.Kind == KindDigest, Stamps: u.req.Stamps, Placement: hexOf(u.want.Placement),
+		Document: hexOf(u.want.Document), Unseen: u.req.unseen(), Stamps: u.laid.Stamps, Placement: hexOf(u.want.Placement),
 		Time: u.now, DataHash: hexOf(u.laid.DataHash), PropertyInfo: u.laid.PropertyInfo, Signature: u.signature, Consent: u.evidence.Evidence,
+		Timestamp: u.token, NoTimestamp: u.noToken, Page: u.page,
 	}
-	if u.req.Kind != KindDigest {
+	if u.req.Kind == KindOFD {
 		u.record.Provider = &s.cfg.Provider
 	}
+	if u.options != (Options{}) {
+		u.record.Options = &u.options
+	}
+	if p := u.req.Plan; len(p.Keywords)+len(p.Riding)+len(p.Facing) > 0 {
+		u.record.Plan = &p // a plan of stamps alone is Stamps
+	}
+	if u.profile.companion {
+		u.record.Certificate = u.seal.Document.CertSHA256
+	}
+	u.after = s.cfg.Store.State().Size
 	u.body, err = audit.Event{Kind: eventKind, Actor: u.actor.Audit(), Subject: u.seal.ESID, Detail: u.record}.Body()
 	return err
 }
@@ -182,14 +234,18 @@ const eventKind = "signature"
 
 // mutation is the releasing commit: the record, what it spends, the versions it relies on, the request it answers.
 func (u *use) mutation() store.Mutation {
-	return store.Mutation{
+	m := store.Mutation{
 		Request: &store.Request{Client: u.actor.Client, ID: u.req.ID, Digest: u.req.BodyDigest},
 		Expect:  u.expect, Spend: u.spend, Audit: [][]byte{u.body},
 	}
+	if u.page != "" {
+		m.Put, m.Expect = append(m.Put, pageAt(u.page, u.after)), append(m.Expect, store.Expect{Collection: pages, Key: []byte(u.page)})
+	}
+	return m
 }
 
 func (u *use) release(r store.Receipt) Released {
-	return Released{Document: u.out, Signature: u.value, Record: u.record,
+	return Released{Document: u.out, Signature: u.value, Record: u.record, PageURL: u.options.URL,
 		Log: r.Log, Index: r.First, Leaf: r.Leaves[0], Recorded: r.Time, Duplicate: r.Duplicate}
 }
 

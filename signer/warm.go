@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"sync"
@@ -25,11 +27,39 @@ type ready struct {
 	eslSM3   string
 	cert     []byte // DER
 	from, to time.Time
+	chain    [][]byte // DER, above cert
 	signing  *seal.Signing
+	picture  []byte // of the seal, an image file
 	key      *keystore.Key
+
+	companion *signatory // P-256 document key, nil for none
 
 	mu       sync.Mutex
 	prefixes map[int]*gm.Message // by length of propertyInfo; guarded by mu, the messages are never written again
+}
+
+// signatory is a key with what SignedData says about it.
+type signatory struct {
+	key      *keystore.Key
+	cert     []byte // DER
+	chain    [][]byte
+	from, to time.Time
+}
+
+// sm2 is the seal's own key as a signatory.
+func (r *ready) sm2() signatory { return signatory{r.key, r.cert, r.chain, r.from, r.to} }
+
+// certificates is how many bytes of certificates SignedData by one of the two keys carries.
+func (r *ready) certificates(companion bool) int {
+	s := r.sm2()
+	if companion {
+		s = *r.companion
+	}
+	n := len(s.cert)
+	for _, c := range s.chain {
+		n += len(c)
+	}
+	return n
 }
 
 // maxPrefixes bounds the prefixes of one seal; paths of OFD signatures come in two or three lengths.
@@ -76,7 +106,13 @@ func (s *Signer) load(ctx context.Context, rec register.Seal) (*ready, error) {
 	if r.cert, err = s.cfg.Seals.Certificate(ctx, rec.ESID); err != nil {
 		return nil, err
 	}
+	if r.chain, err = s.cfg.Seals.Chain(ctx, rec.ESID); err != nil {
+		return nil, err
+	}
 	if r.key, err = s.cfg.Keys.Key(ctx, rec.Key); err != nil {
+		return nil, err
+	}
+	if err = s.loadCompanion(ctx, rec, r); err != nil {
 		return nil, err
 	}
 	if r.signing, err = seal.NewSigning(r.esl); err != nil {
@@ -85,6 +121,37 @@ func (s *Signer) load(ctx context.Context, rec register.Seal) (*ready, error) {
 	sm3 := gm.SM3(r.esl)
 	r.eslSM3 = hex.EncodeToString(sm3[:])
 	return r, r.fits(rec)
+}
+
+// loadCompanion reads the document key and checks that record, certificate and key are one.
+func (s *Signer) loadCompanion(ctx context.Context, rec register.Seal, r *ready) error {
+	if rec.Document == nil {
+		return nil
+	}
+	der, chain, _, err := s.cfg.Seals.DocumentCertificate(ctx, rec.ESID)
+	if err != nil {
+		return err
+	}
+	key, err := s.cfg.Keys.Key(ctx, rec.Document.Key)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("document key: %w: %w", ErrCertificate, err)
+	}
+	pub, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	sum := sha256.Sum256(der)
+	switch {
+	case hex.EncodeToString(sum[:]) != rec.Document.CertSHA256:
+		return fmt.Errorf("document certificate is not the registered one: %w", ErrCertificate)
+	case key.Purpose() != keystore.PurposeDocument:
+		return fmt.Errorf("key %s is for %s: %w", key.ID(), key.Purpose(), ErrCertificate)
+	case !ok || key.Standard() == nil || !pub.Equal(key.Standard()):
+		return fmt.Errorf("document certificate is for another key: %w", ErrCertificate)
+	}
+	r.companion = &signatory{key, der, chain, cert.NotBefore.UTC(), cert.NotAfter.UTC()}
+	return nil
 }
 
 // fits checks that record, seal, certificate and key are one, and sets the time in which all of them are valid.
@@ -112,6 +179,7 @@ func (r *ready) fits(rec register.Seal) error {
 	case r.key.Public() == nil || !bytes.Equal(pub.Point(), r.key.Public().Point()):
 		return fmt.Errorf("certificate is for another key: %w", ErrCertificate)
 	}
+	r.picture = es.Info.Picture.Data
 	r.from, r.to = later(cert.NotBefore, es.Info.ValidStart), earlier(cert.NotAfter, es.Info.ValidEnd)
 	return nil
 }

@@ -26,7 +26,8 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/signer"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
+	"sealkeeper/signer/tsa"
 	softhsmtest "sealkeeper/softhsm-test"
 )
 
@@ -166,7 +167,7 @@ func (w *world) openToken(t testing.TB) {
 
 func (w *world) openStore(t testing.TB) {
 	t.Helper()
-	all := slices.Concat(access.Collections(), register.Collections(), licence.Collections(), keystore.Collections())
+	all := slices.Concat(access.Collections(), register.Collections(), licence.Collections(), keystore.Collections(), signer.Collections(), tsa.Collections())
 	var err error
 	w.st, err = store.Open(store.Config{Path: filepath.Join(t.TempDir(), "store.db"), Create: true, Collections: all, Now: w.clock.now})
 	if err != nil {
@@ -338,11 +339,11 @@ func (w *world) digestRequest(t testing.TB, id string) signer.Request {
 	return r
 }
 
-var stamps = []ofd.Stamp{{Page: 1, X: 150, Y: 230, W: 40, H: 40}, {Page: 2, X: 10.5, Y: 20, W: 40, H: 40}}
+var stamps = []placement.Stamp{{Page: 1, X: 150, Y: 230, W: 40, H: 40}, {Page: 2, X: 10.5, Y: 20, W: 40, H: 40}}
 
 func (w *world) ofdRequest(t testing.TB, id string) signer.Request {
 	t.Helper()
-	r := signer.Request{ID: id, Kind: signer.KindOFD, Seal: sealName, Document: document(t), Stamps: stamps, Purpose: purpose,
+	r := signer.Request{ID: id, Kind: signer.KindOFD, Seal: sealName, Document: document(t), Plan: placement.Plan{Stamps: stamps}, Purpose: purpose,
 		BodyDigest: gm.SM3([]byte("body of " + id))}
 	r.Approval = w.approve(t, r, nil)
 	return r
@@ -353,8 +354,11 @@ func (w *world) approve(t testing.TB, r signer.Request, change func(*access.Appr
 	t.Helper()
 	a := access.Approval{Request: r.ID, Seal: r.Seal, Document: r.Digest, Purpose: r.Purpose, Client: w.dept.Client, Count: 1,
 		Expires: w.clock.now().Add(5 * time.Minute).Truncate(time.Second), Nonce: [16]byte(random(16))}
-	if r.Kind == signer.KindOFD {
-		a.Document, a.Placement = gm.SM3(r.Document), ofd.PlacementDigest(r.Stamps)
+	if r.Document != nil {
+		a.Document = gm.SM3(r.Document)
+	}
+	if !r.Plan.Empty() {
+		a.Placement = r.Plan.Digest()
 	}
 	if change != nil {
 		change(&a)

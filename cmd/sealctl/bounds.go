@@ -14,7 +14,7 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/client"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
 // window is a time span given as its start and either its end or its length. Whole seconds, UTC.
@@ -77,7 +77,7 @@ func clientID(s string) (string, error) {
 }
 
 // stamps is the repeated flag --stamp page,x,y,w,h.
-type stamps []ofd.Stamp
+type stamps []placement.Stamp
 
 func (s *stamps) flag(cmd *cobra.Command) {
 	cmd.Flags().Var(s, "stamp", "`page,x,y,w,h`: where the picture stands, pages from 1, millimetres from the page's top left corner; repeated")
@@ -104,7 +104,7 @@ func (s *stamps) Set(text string) error {
 	if err != nil || page < 1 {
 		return fmt.Errorf("page %q: pages count from 1", parts[0])
 	}
-	t := ofd.Stamp{Page: page}
+	t := placement.Stamp{Page: page}
 	for i, mm := range []*float64{&t.X, &t.Y, &t.W, &t.H} {
 		*mm, err = strconv.ParseFloat(parts[i+1], 64)
 		if err != nil || !(*mm > -1e5 && *mm < 1e5) || i > 1 && *mm <= 0 {

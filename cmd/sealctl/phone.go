@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,7 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/client"
 	"sealkeeper/connector/phone/sim"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/internal/gm"
 )
 
 func (s *settings) phone() *cobra.Command {
@@ -97,13 +98,14 @@ type wanted struct {
 	device
 	approval                  access.Approval
 	document, digest, of, end string
+	hash                      string
 	length                    time.Duration
-	stamps                    stamps
+	placing                   placing
 }
 
 func (s *settings) phoneApprove() *cobra.Command {
 	a := &wanted{device: device{settings: s}}
-	cmd := &cobra.Command{Use: "approve --device FILE --seal ESID --purpose TEXT --client CLIENT (--document FILE [--stamp …] | --digest HEX)", Args: args(),
+	cmd := &cobra.Command{Use: "approve --device FILE --seal ESID --purpose TEXT --client CLIENT (--document FILE [--stamp … | --keyword … | --riding … | --facing …] | --digest HEX)", Args: args(),
 		Short: "show what would be signed, ask, and sign the approval of one use of one seal", RunE: func(cmd *cobra.Command, _ []string) error { return a.approve(cmd) }}
 	a.flags(cmd, true)
 	f := cmd.Flags()
@@ -115,11 +117,14 @@ func (s *settings) phoneApprove() *cobra.Command {
 	f.StringVar(&a.digest, "digest", "", "SM3 of the document, 64 hexadecimal digits")
 	f.StringVar(&a.end, "until", "", "RFC 3339 time of the last second that counts")
 	f.DurationVar(&a.length, "for", 10*time.Minute, "how long it counts, in place of --until")
-	a.stamps.flag(cmd)
+	f.StringVar(&a.hash, "hash", "sm3", "sm3, or sha256 for a digest that profile rfc or pades signs")
+	a.placing.flags(cmd)
 	require(cmd, "seal", "purpose", "client")
 	cmd.MarkFlagsOneRequired("document", "digest")
 	cmd.MarkFlagsMutuallyExclusive("document", "digest")
-	cmd.MarkFlagsMutuallyExclusive("digest", "stamp")
+	for _, name := range a.placing.names() {
+		cmd.MarkFlagsMutuallyExclusive("digest", name)
+	}
 	cmd.MarkFlagsMutuallyExclusive("until", "for")
 	return cmd
 }
@@ -136,7 +141,7 @@ func (a *wanted) approve(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("forming the approval: %w", err)
 	}
-	if err := a.consent(cmd, message, describeDocument(a.document), describeStamps(a.stamps)); err != nil {
+	if err := a.consent(cmd, message, describeDocument(a.document), a.placing.describe()); err != nil {
 		return err
 	}
 	point, err := p.Public()
@@ -165,11 +170,18 @@ func (a *wanted) fill() error {
 		return err
 	}
 	rand.Read(a.approval.Nonce[:])
-	if len(a.stamps) > 0 {
-		a.approval.Placement = ofd.PlacementDigest(a.stamps)
+	if plan := a.placing.plan(); !plan.Empty() {
+		a.approval.Placement = plan.Digest()
+	}
+	if a.hash != "sm3" && a.hash != "sha256" {
+		return fmt.Errorf("--hash %q: want sm3 or sha256", a.hash)
 	}
 	if a.document != "" {
-		a.approval.Document, err = digestFile(a.document)
+		h := gm.NewSM3()
+		if a.hash == "sha256" {
+			h = sha256.New()
+		}
+		a.approval.Document, err = digestFile(a.document, h)
 		return err
 	}
 	d, err := hex.DecodeString(a.digest)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 
@@ -13,25 +15,65 @@ import (
 	"sealkeeper/internal/gm"
 )
 
-// signing is what both kinds of request have.
+// signing is what every request for a signature has.
 type signing struct {
 	*settings
 	request                         client.SignatureRequest
 	document, digest, approval, out string
-	stamps                          stamps
+	placing                         placing
 }
 
 func (s *settings) sign() *cobra.Command {
-	return noun("sign", "have a seal sign; the owner's approval or delegation is needed", s.signOFD(), s.signDigest())
+	return noun("sign", "have a seal sign; the owner's approval or delegation is needed", s.signOFD(), s.signPDF(), s.signCMS(), s.signDigest())
 }
 
 func (s *settings) signOFD() *cobra.Command {
 	g := &signing{settings: s, request: client.SignatureRequest{Kind: "ofd"}}
-	cmd := s.keyed(&cobra.Command{Use: "ofd --seal ESID --purpose TEXT --document FILE --stamp page,x,y,w,h --out FILE", Short: "have an OFD document sealed", Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return g.sealOFD(cmd) }})
+	cmd := s.keyed(&cobra.Command{Use: "ofd --seal ESID --purpose TEXT --document FILE (--stamp … | --keyword … | --riding … | --facing …) --out FILE", Short: "have an OFD document sealed", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return g.sealDocument(cmd) }})
 	g.flags(cmd, "OFD document")
-	g.stamps.flag(cmd)
-	require(cmd, "document", "stamp")
+	g.placing.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&g.request.Profile, "profile", "", "seal: SES_Signature of GB/T 38540 (default); sign: SignedData of GB/T 35275, no picture needed")
+	f.BoolVar(&g.request.Whole, "whole-document", false, "protect the list of signatures too: nobody can sign after this one")
+	f.BoolVar(&g.request.Integrity, "integrity", false, "write the integrity list of GM/T 0099")
+	require(cmd, "document")
+	return cmd
+}
+
+func (s *settings) signPDF() *cobra.Command {
+	g := &signing{settings: s, request: client.SignatureRequest{Kind: "pdf"}}
+	cmd := s.keyed(&cobra.Command{Use: "pdf --seal ESID --purpose TEXT --document FILE (--stamp … | --keyword … | --riding … | --facing …) --out FILE", Short: "have a PDF sealed, in one more revision", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return g.sealDocument(cmd) }})
+	g.flags(cmd, "PDF")
+	g.placing.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&g.request.Profile, "profile", "", "gm: with the seal's SM2 key (default); pades: ETSI.CAdES.detached with its P-256 document key, which PDF readers know")
+	f.StringVar(&g.request.Reason, "reason", "", "reason that PDF readers show")
+	f.StringVar(&g.request.Location, "location", "", "place that PDF readers show")
+	require(cmd, "document")
+	cmd.MarkFlagsOneRequired(g.placing.names()...)
+	return cmd
+}
+
+func (s *settings) signCMS() *cobra.Command {
+	g := &signing{settings: s, request: client.SignatureRequest{Kind: "cms"}}
+	attached := false
+	cmd := s.keyed(&cobra.Command{Use: "cms --seal ESID --purpose TEXT (--document FILE [--attached] | --digest HEX) --out FILE", Args: args(),
+		Short: "SignedData over a document, detached (the document stays here, 未见原文) or around it", RunE: func(cmd *cobra.Command, _ []string) error {
+			if attached {
+				return g.sealDocument(cmd)
+			}
+			return g.digestOnly(cmd)
+		}})
+	g.flags(cmd, "document of any kind")
+	f := cmd.Flags()
+	f.StringVar(&g.request.Profile, "profile", "", "gm: GB/T 35275 (default); gm-rfc: the same under RFC 5652's content types; rfc: RFC 5652 with the seal's P-256 document key; pades: as in a PDF")
+	f.StringVar(&g.digest, "digest", "", "digest of the document, 64 hexadecimal digits: SM3; for profiles rfc and pades SHA-256")
+	f.BoolVar(&attached, "attached", false, "send the document and put it inside")
+	cmd.MarkFlagsOneRequired("document", "digest")
+	cmd.MarkFlagsMutuallyExclusive("document", "digest")
+	cmd.MarkFlagsMutuallyExclusive("attached", "digest")
 	return cmd
 }
 
@@ -41,6 +83,7 @@ func (s *settings) signDigest() *cobra.Command {
 		Short: "have a document's SM3 digest signed; the document stays here (未见原文)", RunE: func(cmd *cobra.Command, _ []string) error { return g.digestOnly(cmd) }})
 	g.flags(cmd, "document of any kind, digested here")
 	cmd.Flags().StringVar(&g.digest, "digest", "", "SM3 of the document, 64 hexadecimal digits")
+	cmd.Flags().StringVar(&g.request.Property, "property-info", "", "what the signature will be embedded under (sealctl ofd prepare prints it)")
 	cmd.MarkFlagsOneRequired("document", "digest")
 	cmd.MarkFlagsMutuallyExclusive("document", "digest")
 	return cmd
@@ -53,6 +96,8 @@ func (g *signing) flags(cmd *cobra.Command, document string) {
 	f.StringVar(&g.document, "document", "", document)
 	f.StringVar(&g.approval, "approval", "", "the owner's signed approval (sealctl phone approve); its request becomes the Idempotency-Key")
 	f.StringVar(&g.request.Delegation, "delegation", "", "identifier of a registered delegation")
+	f.BoolVar(&g.request.Timestamp, "timestamp", false, "put a time stamp over the signature value")
+	f.BoolVar(&g.request.QR, "qr", false, "publish the signature at a page that nobody can guess; in a PDF with a QR code beside the stamp")
 	f.StringVar(&g.out, "out", "", "file to write, - for standard output")
 	cmd.MarkFlagsMutuallyExclusive("approval", "delegation")
 	require(cmd, "seal", "purpose", "out")
@@ -83,7 +128,7 @@ func (g *signing) prepare() (*client.Client, error) {
 	return g.client()
 }
 
-func (g *signing) sealOFD(cmd *cobra.Command) error {
+func (g *signing) sealDocument(cmd *cobra.Command) error {
 	document, err := os.ReadFile(g.document)
 	if err != nil {
 		return fmt.Errorf("reading the document: %w", err)
@@ -92,8 +137,8 @@ func (g *signing) sealOFD(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	g.request.Stamps = g.stamps.wire()
-	sealed, receipt, err := cl.SignOFD(cmd.Context(), g.idempotency, g.request, document)
+	g.placing.wire(&g.request)
+	sealed, receipt, err := cl.SignDocument(cmd.Context(), g.idempotency, g.request, document)
 	if err != nil {
 		return g.repeatable(client.Call{Key: g.idempotency}, err)
 	}
@@ -103,7 +148,7 @@ func (g *signing) sealOFD(cmd *cobra.Command) error {
 func (g *signing) digestOnly(cmd *cobra.Command) error {
 	g.request.Digest = g.digest
 	if g.document != "" {
-		d, err := digestFile(g.document)
+		d, err := digestFile(g.document, g.hash())
 		if err != nil {
 			return err
 		}
@@ -118,6 +163,16 @@ func (g *signing) digestOnly(cmd *cobra.Command) error {
 		return g.repeatable(client.Call{Key: g.idempotency}, err)
 	}
 	return g.deliver(cmd, signed.Signature, signed.Receipt)
+}
+
+// hash is what the profile digests the document with.
+func (g *signing) hash() hash.Hash { return hashOf(g.request.Profile) }
+
+func hashOf(profile string) hash.Hash {
+	if profile == "rfc" || profile == "pades" {
+		return sha256.New()
+	}
+	return gm.NewSM3()
 }
 
 // deliver writes what came and says where its record stands.
@@ -136,17 +191,22 @@ func (g *signing) deliver(cmd *cobra.Command, b []byte, r client.Receipt) error 
 	}{g.out, len(b), g.idempotency, r}
 	return g.show(cmd, v, func(w io.Writer) {
 		fmt.Fprintf(w, "written\t%s, %d bytes\nIdempotency-Key\t%s\nrecord\t%d of log %s\nleaf\t%s\ntime\t%s\n", g.out, len(b), g.idempotency, r.Index, r.Log, r.Leaf, when(r.Time))
+		if r.Timestamp != "" {
+			fmt.Fprintf(w, "time stamp\t%s\n", r.Timestamp)
+		}
+		if r.Page != "" {
+			fmt.Fprintf(w, "page\t%s\n", r.Page)
+		}
 	})
 }
 
-// digestFile is SM3 of a file of any size.
-func digestFile(path string) (d [32]byte, err error) {
+// digestFile is the digest of a file of any size.
+func digestFile(path string, h hash.Hash) (d [32]byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return d, fmt.Errorf("reading the document: %w", err)
 	}
 	defer f.Close()
-	h := gm.NewSM3()
 	if _, err := io.Copy(h, f); err != nil {
 		return d, fmt.Errorf("reading the document: %w", err)
 	}

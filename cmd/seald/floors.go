@@ -22,6 +22,7 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/signer"
+	"sealkeeper/signer/tsa"
 )
 
 // appliance is the floors, built from the ground up.
@@ -48,7 +49,8 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 
 func collections() []*store.Collection {
 	var all []*store.Collection
-	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections()} {
+	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections(),
+		signer.Collections(), tsa.Collections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -192,12 +194,14 @@ func (a *appliance) openWork(ctx context.Context) error {
 		return err
 	}
 	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
-		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}}, cfg)
+		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls}, cfg)
 	if err != nil {
 		return err
 	}
+	gm := a.cfg.PDF.GM
 	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
-		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.Token.Sessions})
+		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.Token.Sessions,
+		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages})
 	return err
 }
 

@@ -1,0 +1,100 @@
+package signer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sealkeeper/keystore"
+	"sealkeeper/seal"
+	"sealkeeper/signer/cms"
+)
+
+// hashName names the digest of an imprint.
+type hashName string
+
+const (
+	sm3        hashName = "sm3"
+	sha256Name hashName = "sha256"
+)
+
+// structure is what stands around a signature value: built here, signed in custody, assembled with the value.
+type structure interface {
+	// sign has custody sign what this structure says is signed. The value verified against the registered key.
+	sign(ctx context.Context) (value []byte, err error)
+	// assemble joins value and time stamp, nil for none. The same value and token give the same bytes.
+	assemble(value, token []byte) ([]byte, error)
+	// imprint is the hash of the time stamp over the value.
+	imprint() hashName
+}
+
+// sesStructure is SES_Signature of GB/T 38540 around TBS_Sign.
+type sesStructure struct {
+	ready    *ready
+	tbs      []byte // DER
+	prefix   int    // how much of tbs is the seal's prefix
+	property int    // length of propertyInfo
+}
+
+func (u *use) ses() (structure, error) {
+	prefix, tail, err := u.ready.signing.TBS(u.now, u.laid.DataHash, u.laid.PropertyInfo)
+	if err != nil {
+		return nil, err
+	}
+	tbs := append(append(make([]byte, 0, len(prefix)+len(tail)), prefix...), tail...)
+	return &sesStructure{u.ready, tbs, len(prefix), len(u.laid.PropertyInfo)}, nil
+}
+
+// sign hashes the seal's prefix once per length of propertyInfo.
+func (s *sesStructure) sign(ctx context.Context) ([]byte, error) {
+	m, err := s.ready.message(s.tbs[:s.prefix], s.property)
+	if err != nil {
+		return nil, err
+	}
+	m.Write(s.tbs[s.prefix:])
+	return s.ready.key.SignMessage(ctx, m)
+}
+
+func (s *sesStructure) assemble(value, token []byte) ([]byte, error) {
+	return seal.AssembleSignature(s.tbs, s.ready.cert, value, token)
+}
+
+func (s *sesStructure) imprint() hashName { return sm3 }
+
+// cmsStructure is SignedData around signed attributes that are built here from the digest (law 11).
+type cmsStructure struct {
+	key   *keystore.Key
+	draft *cms.Draft
+	hash  hashName
+}
+
+func (u *use) signedData() (structure, error) {
+	c := u.ready.sm2()
+	r := cms.Request{Form: u.profile.form, Algorithm: cms.SM2, Digest: u.laid.DataHash, Content: u.laid.Content, SigningTime: u.now}
+	s := &cmsStructure{hash: sm3}
+	if u.profile.companion {
+		c, r.Algorithm, s.hash = *u.ready.companion, cms.ECDSAP256, sha256Name
+	}
+	if u.profile.pades {
+		r.SigningTime, r.SigningCertificateV2 = time.Time{}, true
+	}
+	if u.options.OIDs == oidsRFC {
+		r.Form = cms.RFC
+	}
+	r.Certificate, r.Chain, s.key = c.cert, c.chain, c.key
+	var err error
+	if s.draft, err = cms.Prepare(r); err != nil {
+		return nil, fmt.Errorf("building signed attributes: %w", err)
+	}
+	return s, nil
+}
+
+func (s *cmsStructure) sign(ctx context.Context) ([]byte, error) {
+	return s.key.Sign(ctx, s.draft.Attributes())
+}
+
+func (s *cmsStructure) assemble(value, token []byte) ([]byte, error) {
+	return s.draft.Assemble(value, token)
+}
+
+func (s *cmsStructure) imprint() hashName { return s.hash }
