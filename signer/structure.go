@@ -8,14 +8,7 @@ import (
 	"sealkeeper/keystore"
 	"sealkeeper/seal"
 	"sealkeeper/signer/cms"
-)
-
-// hashName names the digest of an imprint.
-type hashName string
-
-const (
-	sm3        hashName = "sm3"
-	sha256Name hashName = "sha256"
+	"sealkeeper/signer/timestamp"
 )
 
 // structure is what stands around a signature value: built here, signed in custody, assembled with the value.
@@ -25,7 +18,7 @@ type structure interface {
 	// assemble joins value and time stamp, nil for none. The same value and token give the same bytes.
 	assemble(value, token []byte) ([]byte, error)
 	// imprint is the hash of the time stamp over the value.
-	imprint() hashName
+	imprint() timestamp.Imprint
 }
 
 // sesStructure is SES_Signature of GB/T 38540 around TBS_Sign.
@@ -59,21 +52,21 @@ func (s *sesStructure) assemble(value, token []byte) ([]byte, error) {
 	return seal.AssembleSignature(s.tbs, s.ready.cert, value, token)
 }
 
-func (s *sesStructure) imprint() hashName { return sm3 }
+func (s *sesStructure) imprint() timestamp.Imprint { return timestamp.SM3 }
 
 // cmsStructure is SignedData around signed attributes that are built here from the digest (law 11).
 type cmsStructure struct {
 	key   *keystore.Key
 	draft *cms.Draft
-	hash  hashName
+	hash  timestamp.Imprint
 }
 
 func (u *use) signedData() (structure, error) {
 	c := u.ready.sm2()
 	r := cms.Request{Form: u.profile.form, Algorithm: cms.SM2, Digest: u.laid.DataHash, Content: u.laid.Content, SigningTime: u.now}
-	s := &cmsStructure{hash: sm3}
+	s := &cmsStructure{hash: timestamp.SM3}
 	if u.profile.companion {
-		c, r.Algorithm, s.hash = *u.ready.companion, cms.ECDSAP256, sha256Name
+		c, r.Algorithm, s.hash = *u.ready.companion, cms.ECDSAP256, timestamp.SHA256
 	}
 	if u.profile.pades {
 		r.SigningTime, r.SigningCertificateV2 = time.Time{}, true
@@ -97,4 +90,4 @@ func (s *cmsStructure) assemble(value, token []byte) ([]byte, error) {
 	return s.draft.Assemble(value, token)
 }
 
-func (s *cmsStructure) imprint() hashName { return s.hash }
+func (s *cmsStructure) imprint() timestamp.Imprint { return s.hash }

@@ -40,7 +40,8 @@ type appliance struct {
 	tls       *ca.TLS
 	issuance  *issuance.Issuance
 	signer    *signer.Signer
-	issued    [][]byte // the SM2 chain: root, issuing, maker, DER
+	stamps    *tsa.Service // nil without an embedded time-stamp authority
+	issued    [][]byte     // the SM2 chain: root, issuing, maker, DER
 	started   time.Time
 }
 
@@ -88,7 +89,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openWork} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -198,10 +199,15 @@ func (a *appliance) openWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stamper, err := a.stamper()
+	if err != nil {
+		return err
+	}
 	gm := a.cfg.PDF.GM
 	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
 		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.Token.Sessions,
-		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages})
+		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages,
+		Stamper: stamper, WithoutStamp: a.cfg.TSA.WhenDown == "sign-without"})
 	return err
 }
 

@@ -18,11 +18,15 @@ import (
 
 // services hands the floors to the HTTP layer.
 func (a *appliance) services() api.Services {
-	return api.Services{Access: a.access, Library: a.library, Register: a.register, Issuance: a.issuance, Signer: a.signer, Keys: a.keys, Log: a.audit,
+	s := api.Services{Access: a.access, Library: a.library, Register: a.register, Issuance: a.issuance, Signer: a.signer, Keys: a.keys, Log: a.audit,
 		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
 			return certify(a.tls, csr, name)
 		},
 		Judge: a.judge(), Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise()}
+	if a.stamps != nil {
+		s.TimeStamp = a.stamps.Answer
+	}
+	return s
 }
 
 // judge gives the verifier this appliance's anchors and its word on the state of its seals.

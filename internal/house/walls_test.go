@@ -49,6 +49,7 @@ var deep = []wall{
 var direct = []wall{
 	{"api", []string{"sealkeeper/hsm", "sealkeeper/keystore/store", "sealkeeper/connector"}, "handlers call use cases"},
 	{"signer", []string{"sealkeeper/hsm", "go.etcd.io/bbolt", "github.com/miekg", "github.com/ThalesGroup"}, "the signing path goes through keystore"},
+	{"signer/tsa", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/access"}, "stamps digests with keys in custody, and knows no seal"},
 	{"issuance", []string{"sealkeeper/hsm", "sealkeeper/signer"}, "issuance asks keystore for keys"},
 }
 

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
+	"sealkeeper/signer"
+	"sealkeeper/signer/timestamp"
+	"sealkeeper/signer/tsa"
+)
+
+// openStamps opens the embedded time-stamp authority where configuration has certificates for it.
+func (a *appliance) openStamps(ctx context.Context) (err error) {
+	if a.cfg.PKI.TSASM2 == "" {
+		return nil
+	}
+	sm2, err := a.stampIdentity(ctx, keystore.PurposeTSASM2, a.cfg.PKI.TSASM2, a.authority.Chain())
+	if err != nil {
+		return err
+	}
+	p256, err := a.stampIdentity(ctx, keystore.PurposeTSAP256, a.cfg.PKI.TSAP256, a.tls.Chain())
+	if err != nil {
+		return err
+	}
+	a.stamps, err = tsa.New(tsa.Config{Store: a.store, SM2: sm2, P256: p256, Policy: a.cfg.TSA.Policy, Now: time.Now})
+	return err
+}
+
+func (a *appliance) stampIdentity(ctx context.Context, p keystore.Purpose, path string, chain [][]byte) (tsa.Identity, error) {
+	key, err := a.keys.ByPurpose(ctx, p)
+	if err != nil {
+		return tsa.Identity{}, err
+	}
+	der, err := readCertificate(path)
+	return tsa.Identity{Key: key, Certificate: der, Chain: chain}, err
+}
+
+// stamper is who stamps signatures: an outside authority before the embedded one, or nobody.
+func (a *appliance) stamper() (signer.Stamper, error) {
+	if a.cfg.TSA.URL == "" {
+		if a.stamps == nil {
+			return nil, nil
+		}
+		return a.stamps, nil
+	}
+	ders, err := readCertificates(a.cfg.TSA.Roots)
+	if err != nil {
+		return nil, err
+	}
+	roots := gm.NewCertPool()
+	for _, der := range ders {
+		c, err := gm.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", a.cfg.TSA.Roots, err)
+		}
+		roots.AddCert(c)
+	}
+	return timestamp.NewClient(timestamp.ClientConfig{URL: a.cfg.TSA.URL, Timeout: a.cfg.TSA.Timeout, Roots: roots, Now: time.Now})
+}
