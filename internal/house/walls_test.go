@@ -32,6 +32,7 @@ var deep = []wall{
 	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
 		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/placement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/ofd", "sealkeeper/signer/verify"}, "places, whatever the container"},
+	{"signer/pdf", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify", "image/draw"}, "bytes in, bytes out; law 5"},
 	{"signer/ofd", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify"}, "bytes in, bytes out"},
 	{"seal", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access"}, "the standard's structures know nothing of us"},
 	{"seal/impression", []string{"sealkeeper/keystore", "sealkeeper/hsm", "golang.org/x/image/vector", "golang.org/x/image/font"}, "the picture, no storage, no drawing"},
