@@ -89,7 +89,8 @@ func (s *Server) documentCertificate(ctx context.Context, esid string) ([]byte, 
 }
 
 type equipInput struct {
-	actInput
+	Caller
+	Key  string `header:"Idempotency-Key" required:"true" minLength:"1" maxLength:"128" pattern:"^[!-~]+$"`
 	ESID string `path:"esid" maxLength:"64"`
 }
 

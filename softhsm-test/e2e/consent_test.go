@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"sealkeeper/client"
 	phone "sealkeeper/connector/phone/sim"
 	"sealkeeper/internal/gm"
-	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/placement"
 )
 
 // asking is one signing request in the department's hands.
@@ -40,16 +41,19 @@ func (a asking) approval(client string) access.Approval {
 	v := access.Approval{Request: a.key, Seal: a.request.Seal, Purpose: a.request.Purpose, Client: client, Count: 1,
 		Expires: time.Now().Add(10 * time.Minute).UTC().Truncate(time.Second)}
 	rand.Read(v.Nonce[:])
-	if a.request.Kind == "digest" {
+	if a.request.Digest != "" {
 		hex.Decode(v.Document[:], []byte(a.request.Digest))
 		return v
 	}
 	v.Document = gm.SM3(a.document)
-	var stamps []ofd.Stamp
-	for _, st := range a.request.Stamps {
-		stamps = append(stamps, ofd.Stamp{Page: st.Page, X: st.X, Y: st.Y, W: st.W, H: st.H})
+	var plan placement.Plan // the request's own fields, read as the phone's software would
+	b, err := json.Marshal(a.request)
+	if err = errors.Join(err, json.Unmarshal(b, &plan)); err != nil {
+		panic(err) // a request that is its own JSON
 	}
-	v.Placement = ofd.PlacementDigest(stamps)
+	if !plan.Empty() {
+		v.Placement = plan.Digest()
+	}
 	return v
 }
 
@@ -85,11 +89,11 @@ type answer struct {
 
 // send sends the request.
 func (a asking) send(ctx context.Context, c *client.Client) (answer, error) {
-	if a.request.Kind == "digest" {
+	if a.request.Digest != "" {
 		s, err := c.SignDigest(ctx, a.key, a.request)
 		return answer{s.Signature, s.Receipt}, err
 	}
-	b, r, err := c.SignOFD(ctx, a.key, a.request, a.document)
+	b, r, err := c.SignDocument(ctx, a.key, a.request, a.document)
 	return answer{b, r}, err
 }
 

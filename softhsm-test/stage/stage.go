@@ -36,6 +36,7 @@ type Config struct {
 	Listen string            // of the daemon; 127.0.0.1:0 when empty
 	Say    func(line string) // progress, may be nil
 	Anchor string            // token (default) or a file
+	More   []string          // further lines of the plan's config, in YAML, without indentation
 }
 
 // Stage is a running appliance with its surroundings.
@@ -83,7 +84,7 @@ func New(ctx context.Context, c Config) (*Stage, error) {
 	if err := s.writeEnv(); err != nil {
 		return nil, err
 	}
-	return s, s.initialise(ctx, c.Anchor)
+	return s, s.initialise(ctx, c)
 }
 
 // writeEnv leaves a file to source, so that pkcs11-tool and sealctl open the same token and appliance.
@@ -94,7 +95,7 @@ func (s *Stage) writeEnv() error {
 	return os.WriteFile(filepath.Join(s.Dir, "env"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-func (s *Stage) initialise(ctx context.Context, anchor string) error {
+func (s *Stage) initialise(ctx context.Context, c Config) error {
 	if err := s.run(ctx, "sealsim", "init", "--dir", filepath.Join(s.Dir, "sim")); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (s *Stage) initialise(ctx context.Context, anchor string) error {
 			return err
 		}
 	}
-	plan, err := s.plan(anchor)
+	plan, err := s.plan(c)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,8 @@ func (s *Stage) initialise(ctx context.Context, anchor string) error {
 }
 
 // plan writes what an operator would review and sign off.
-func (s *Stage) plan(anchor string) (string, error) {
+func (s *Stage) plan(c Config) (string, error) {
+	anchor := c.Anchor
 	if anchor == "" {
 		anchor = "token"
 	}
@@ -131,6 +133,10 @@ func (s *Stage) plan(anchor string) (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(&b, "    %s: [%q]\n", src.key, strings.TrimSpace(string(pin)))
+	}
+	b.WriteString("  pages: https://seal.example\n")
+	for _, line := range c.More {
+		b.WriteString("  " + line + "\n")
 	}
 	b.WriteString("clients:\n")
 	for name, role := range Roles {
