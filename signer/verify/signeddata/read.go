@@ -123,7 +123,7 @@ func (s *SignedData) noteForms(d *decoder) {
 	switch {
 	case s.Version < 1 || s.Version > 5 || s.GM && s.Version != 1:
 		d.note(NoteVersion, "SignedData version %d", s.Version)
-	case !s.GM && s.ContentType != OIDData && s.Version == 1:
+	case !s.GM && s.ContentType != OIDData && s.ContentType != OIDGMData && s.Version == 1:
 		d.note(NoteVersion, "SignedData version 1 around content of type %s, which asks for 3", s.ContentType)
 	}
 	if s.GM && s.ContentType == OIDData || !s.GM && s.ContentType == OIDGMData {
