@@ -11,6 +11,7 @@ import (
 	"sealkeeper/seal/impression"
 	"sealkeeper/signer"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/pdf"
 	"sealkeeper/signer/placement"
 )
 
@@ -142,6 +143,27 @@ var table = []kind{
 	{ofd.ErrStamp, 422, "stamp", "印章位置不可用", "The stamp is not usable", 0, false},
 	{ofd.ErrPage, 422, "no-such-page", "没有此页", "No such page", 0, false},
 	{ofd.ErrRequest, 422, "ofd-request", "签章请求不可用", "The signing request is not usable", 0, false},
+	{pdf.ErrNotPDF, 422, "pdf-not-pdf", "不是PDF文件", "Not a PDF document", 0, false},
+	{pdf.ErrTail, 422, "pdf-tail", "PDF结尾不完整", "The document does not end as a PDF does", 0, false},
+	{pdf.ErrXref, 422, "pdf-xref", "PDF交叉引用不可用", "The cross-reference is not usable", 0, false},
+	{pdf.ErrObject, 422, "pdf-object", "PDF对象缺失或损坏", "An object is missing or damaged", 0, false},
+	{pdf.ErrSyntax, 422, "pdf-syntax", "PDF语法不可接受", "PDF syntax is not acceptable", 0, false},
+	{pdf.ErrDepth, 422, "pdf-depth", "PDF嵌套过深", "PDF nests too deeply", 0, false},
+	{pdf.ErrLimit, 422, "pdf-limit", "PDF过大", "The PDF is too large", 0, false},
+	{pdf.ErrFilter, 422, "pdf-filter", "PDF数据流无法解码", "A stream cannot be decoded", 0, false},
+	{pdf.ErrEncrypted, 422, "pdf-encrypted", "PDF已加密", "The document is encrypted", 0, false},
+	{pdf.ErrXFA, 422, "pdf-xfa", "不支持XFA表单", "The document is an XFA form", 0, false},
+	{pdf.ErrPageTree, 422, "pdf-page-tree", "PDF页面树不可用", "The page tree is not usable", 0, false},
+	{pdf.ErrPageBox, 422, "pdf-page-box", "PDF页面尺寸不可用", "The page size is not usable", 0, false},
+	{pdf.ErrForm, 422, "pdf-form", "PDF表单不可用", "The form is not usable", 0, false},
+	{pdf.ErrDocMDP, 409, "pdf-certified", "已有签名不允许再签", "An earlier signature allows no further change", 0, false},
+	{pdf.ErrCertify, 409, "pdf-certify", "已有签名，不能再认证", "The document has a signature and cannot be certified", 0, false},
+	{pdf.ErrReserve, 502, "pdf-reserve", "签名超出预留空间", "The signature does not fit its place", 0, false},
+	{pdf.ErrPrepared, 422, "pdf-not-prepared", "PDF未预留签名位置", "The document is not prepared for a signature", 0, false},
+	{pdf.ErrStampOutside, 422, "stamp-outside", "印章位置超出页面", "The stamp leaves the page", 0, false},
+	{pdf.ErrStamp, 422, "stamp", "印章位置不可用", "The stamp is not usable", 0, false},
+	{pdf.ErrPage, 422, "no-such-page", "没有此页", "No such page", 0, false},
+	{pdf.ErrRequest, 422, "pdf-request", "签章请求不可用", "The signing request is not usable", 0, false},
 	{audit.ErrProof, 404, "no-proof", "没有此证明", "No such proof", 0, false},
 	{audit.ErrTwoOperators, 409, "two-operators", "需要两名不同的操作员", "Two different operators are needed", 0, false},
 	{keystore.ErrRequestReused, 409, "idempotency-key-reused", "幂等键已用于其他请求", "The Idempotency-Key was used for another request", 0, false},

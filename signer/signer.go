@@ -37,6 +37,7 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/pdf"
 )
 
 // Config wires a Signer. Everything up to Refuse is required.
@@ -64,7 +65,7 @@ type Config struct {
 // Limits are those of the containers.
 type Limits struct {
 	OFD ofd.Limits
-	PDF pdfLimits
+	PDF pdf.Limits
 }
 
 // PDF names the SM2 signatures in PDF, as the platforms that read them agreed.
