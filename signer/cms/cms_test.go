@@ -219,3 +219,36 @@ func TestAssembleRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestLaw11KeySeesOwnAttributesOnly: whatever a request says, what the key is shown is a SET of attributes of the four kinds written here,
+// around the digest, or 32 bytes that are too short for any other structure.
+func TestLaw11KeySeesOwnAttributesOnly(t *testing.T) {
+	id := newIdentity(t, cms.SM2)
+	forged := build(t, id, cms.Request{Digest: gm.SM3([]byte("forged"))})
+	own := []string{signeddata.OIDContentType, signeddata.OIDMessageDigest, signeddata.OIDSigningTime, signeddata.OIDSigningCertificateV2}
+	for name, r := range map[string]cms.Request{
+		"plain": {}, "all": {SigningTime: noon, SigningCertificateV2: true}, "attributes as content": {Content: must(cms.Prepare(cms.Request{Certificate: id.cert,
+			Digest: gm.SM3(content)})).Attributes()}, "a signature as content": {Content: forged}, "digest": {DigestContent: true},
+	} {
+		r.Certificate, r.Digest = id.cert, gm.SM3(content)
+		if r.Content != nil {
+			r.Digest = gm.SM3(r.Content)
+		}
+		d := must(cms.Prepare(r))
+		if r.DigestContent {
+			if !bytes.Equal(d.Attributes(), r.Digest[:]) {
+				t.Errorf("%s: the key is shown %x", name, d.Attributes())
+			}
+			continue
+		}
+		s := must(signeddata.Parse(must(d.Assemble(id.sign(d.Attributes()), nil)))).Signer()
+		if !bytes.Equal(s.Attributes, d.Attributes()) || !bytes.Equal(s.MessageDigest, r.Digest[:]) {
+			t.Errorf("%s: the key is shown %x", name, d.Attributes())
+		}
+		for _, a := range s.Signed {
+			if !slices.Contains(own, a.OID) {
+				t.Errorf("%s: attribute %s", name, a.OID)
+			}
+		}
+	}
+}

@@ -220,8 +220,8 @@ func (s *SignedData) AllNotes() []Note {
 }
 
 // Weak returns why the signer's signature proves little although it may verify (SHA-1, short RSA key), or nothing.
-func (s *Signer) Weak() string {
-	for _, n := range s.Notes {
+func (i *Signer) Weak() string {
+	for _, n := range i.Notes {
 		if n.Code == NoteWeak || n.Code == NoteShortKey {
 			return n.Detail
 		}

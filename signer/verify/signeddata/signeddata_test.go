@@ -466,3 +466,25 @@ func TestHostileNesting(t *testing.T) {
 		}
 	}
 }
+
+// TestLaw06AttributesAreHashedAsReceived: attributes that stand in another order than DER's were signed in that order. A reader that sorts
+// them first would reject them, and would take a value over what was never sent.
+func TestLaw06AttributesAreHashedAsReceived(t *testing.T) {
+	k := sm2Key()
+	backwards := func(f *forgery) {
+		slices.SortFunc(f.signed, func(a, b []byte) int { return bytes.Compare(b, a) })
+		f.sort = false
+	}
+	s := must(signeddata.Parse(k.forge(backwards)))
+	if err := s.Signer().VerifyContent(content); err != nil {
+		t.Errorf("signed as it stands: %v", err)
+	}
+	sorted := must(signeddata.Parse(k.forge(nil))).Signer().Attributes
+	s = must(signeddata.Parse(k.forge(func(f *forgery) {
+		backwards(f)
+		f.value = func([]byte) []byte { return k.sign(sorted) }
+	})))
+	if err := s.Signer().VerifyContent(content); !errors.Is(err, signeddata.ErrSignature) {
+		t.Errorf("signed in another order: %v", err)
+	}
+}
