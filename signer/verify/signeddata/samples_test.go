@@ -136,3 +136,26 @@ func TestOFDSignSample(t *testing.T) {
 		t.Errorf("value: %v", err)
 	}
 }
+
+// TestTimestampSample: the one real time stamp in the samples is over its signature's value, and sound in all but the age of its rules: its
+// certificate is named by SHA-1 (RFC 2634), as was usual.
+func TestTimestampSample(t *testing.T) {
+	file := filepath.Join(samples(t), "documents", "pdf", "openpdf-pdf_digital_signature_timestamp.pdf")
+	s, err := signeddata.ParseWith(values(t, file)[0], signeddata.Options{Padding: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signeddata.ParseToken(s.Signer().Timestamp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Covers(s.Signer().Value); err != nil {
+		t.Error(err)
+	}
+	if err := token.Verify(); err != nil {
+		t.Error(err)
+	}
+	if id := token.Signed.Signer().CertID; id == nil || id.DigestOID != signeddata.OIDSHA1 || token.DigestOID != signeddata.OIDSHA256 {
+		t.Errorf("%+v", token)
+	}
+}
