@@ -16,6 +16,7 @@ import (
 	"sealkeeper/client"
 	"sealkeeper/connector/publicsecurity/sim/draw"
 	"sealkeeper/licence"
+	"sealkeeper/signer/placement"
 )
 
 type serveConfig struct {
@@ -123,14 +124,15 @@ func (w *world) onCollect(ctx context.Context, in collectOrder) (json.RawMessage
 
 // approveOrder is what a department shows the owner; the phone signs exactly this.
 type approveOrder struct {
-	USCC      string    `json:"uscc"`
-	Request   string    `json:"request"`
-	Seal      string    `json:"seal"`
-	Document  string    `json:"document"`  // SM3, hexadecimal
-	Placement string    `json:"placement"` // hexadecimal; empty for kind digest
-	Purpose   string    `json:"purpose"`
-	Client    string    `json:"client"`
-	Expires   time.Time `json:"expires"`
+	USCC      string         `json:"uscc"`
+	Request   string         `json:"request"`
+	Seal      string         `json:"seal"`
+	Document  string         `json:"document"`  // SM3, hexadecimal
+	Placement string         `json:"placement"` // hexadecimal; empty where nothing is placed, or where the plan comes whole
+	Plan      placement.Plan `json:"plan"`      // in place of its digest
+	Purpose   string         `json:"purpose"`
+	Client    string         `json:"client"`
+	Expires   time.Time      `json:"expires"`
 }
 
 func (w *world) onApprove(_ context.Context, in approveOrder) (access.SignedApproval, error) {
@@ -142,7 +144,10 @@ func (w *world) onApprove(_ context.Context, in approveOrder) (access.SignedAppr
 	if err := errors.Join(digest(a.Document[:], in.Document), digest(a.Placement[:], in.Placement)); err != nil {
 		return access.SignedApproval{}, err
 	}
-	return p.Approve(a)
+	if !in.Plan.Empty() && in.Placement != "" {
+		return access.SignedApproval{}, errors.New("a plan and a digest of one: want either")
+	}
+	return p.ApprovePlan(a, in.Plan)
 }
 
 func digest(into []byte, s string) error {

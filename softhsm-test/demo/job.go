@@ -36,7 +36,7 @@ func mainJob(ctx context.Context, s *show) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, *result) error{s.judge, s.refused, s.tampered, s.openssl, s.token, s.proof, s.page, s.offline} {
+	for _, step := range []func(context.Context, *result) error{s.judge, s.refused, s.tampered, s.openssl, s.pdf, s.stamp, s.token, s.proof, s.page, s.offline} {
 		if err := step(ctx, r); err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ const purpose = "演示.合同签署"
 
 // sealing has a department ask, the owner approve, and two seals stand on a three-page document.
 func (s *show) sealing(ctx context.Context, f licence.Fields, all []sealed) (*result, error) {
-	if err := s.grant(ctx, "demo-grant", "ofd"); err != nil {
+	if err := s.grant(ctx, "demo-grant", "ofd", "pdf"); err != nil {
 		return nil, err
 	}
 	r := &result{f: f, seals: all, plain: ofdgen.Document("示例合同（演示数据）", 3)}

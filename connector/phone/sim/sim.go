@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sealkeeper/access"
+	"sealkeeper/signer/placement"
 )
 
 // Phone is a device with its P-256 key.
@@ -92,6 +93,15 @@ func (p *Phone) Approve(a access.Approval) (access.SignedApproval, error) {
 		return access.SignedApproval{}, err
 	}
 	return a.Sign(access.AlgP256, access.DeviceKeyID(point), p.Sign)
+}
+
+// ApprovePlan is Approve for a document on which the seal's picture is to stand: the phone is shown the plan and takes its digest itself, so that
+// the owner approves places and not a number.
+func (p *Phone) ApprovePlan(a access.Approval, plan placement.Plan) (access.SignedApproval, error) {
+	if !plan.Empty() {
+		a.Placement = plan.Digest()
+	}
+	return p.Approve(a)
 }
 
 // Delegate signs a delegation with a fresh nonce.
