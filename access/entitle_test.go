@@ -34,6 +34,12 @@ func TestEntitlement(t *testing.T) {
 			want: func(u *access.Want) { u.Kind = "digest" }, refuse: access.ErrDigestOnly},
 		{name: "digest with the legal representative's seal", grant: func(g *access.Grant) { g.Seals = []string{sealRep} },
 			want: func(u *access.Want) { u.Kind, u.Seal, u.SealType = "digest", sealRep, "05" }, refuse: access.ErrDigestOnly},
+		{name: "SignedData around content", grant: func(g *access.Grant) { g.Kinds, g.DigestOnly = []string{"cms"}, false }, want: func(u *access.Want) { u.Kind = "cms" }},
+		{name: "unseen SignedData under a grant that does not say so", grant: func(g *access.Grant) { g.Kinds, g.DigestOnly = []string{"cms"}, false },
+			want: func(u *access.Want) { u.Kind, u.Unseen = "cms", true }, refuse: access.ErrDigestOnly},
+		{name: "unseen SignedData under one that does", grant: func(g *access.Grant) { g.Kinds = []string{"cms"} }, want: func(u *access.Want) { u.Kind, u.Unseen = "cms", true }},
+		{name: "unseen SignedData with the legal representative's seal", grant: func(g *access.Grant) { g.Seals, g.Kinds = []string{sealRep}, []string{"cms"} },
+			want: func(u *access.Want) { u.Kind, u.Unseen, u.Seal, u.SealType = "cms", true, sealRep, "05" }, refuse: access.ErrDigestOnly},
 		{name: "unknown client", actor: func(w *world) access.Actor {
 			return access.Actor{Client: access.ClientID([]byte("stranger")), Role: access.RoleDepartment}
 		}, want: func(u *access.Want) { u.Client = access.ClientID([]byte("stranger")) }, refuse: access.ErrNotEntitled},

@@ -60,6 +60,40 @@ func TestBatch(t *testing.T) {
 	checkAgain(t, w, rs, first)
 }
 
+// TestBatchOfKinds: digests and SignedData, stamped or not, by either key go out with one durable write of their own beside the stamps' records, and
+// repeat byte for byte.
+func TestBatchOfKinds(t *testing.T) {
+	w := newWorld(t)
+	w.grantAll(t)
+	w.equip(t, sealName)
+	w.authority(t)
+	rs := []signer.Request{w.digestRequest(t, "digest"), stamped(w.digestRequest(t, "stamped")), w.cmsRequest(t, "gm", signer.ProfileGM, []byte("x"), false),
+		w.cmsRequest(t, "rfc", signer.ProfileRFC, []byte("x"), false), stamped(w.cmsRequest(t, "stamped-rfc", signer.ProfileRFC, []byte("x"), true))}
+	writes := w.hook.writes
+	first, err := w.SignBatch(t.Context(), w.dept, rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.hook.writes != writes+1 {
+		t.Errorf("%d writes of the signer, want one", w.hook.writes-writes)
+	}
+	for i, o := range first {
+		if o.Err != nil || rs[i].Timestamp != (o.Released.Record.Timestamp != nil) {
+			t.Fatalf("item %d: %+v", i, o)
+		}
+	}
+	w.clock.passes(3e9)
+	second, err := w.SignBatch(t.Context(), w.dept, rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rs {
+		if second[i].Err != nil || !bytes.Equal(second[i].Released.Document, first[i].Released.Document) {
+			t.Errorf("item %d: asked again it is something else (%v)", i, second[i].Err)
+		}
+	}
+}
+
 // checkAgain repeats a batch, and one of it alone.
 func checkAgain(t *testing.T, w *world, rs []signer.Request, first []signer.Outcome) {
 	t.Helper()
