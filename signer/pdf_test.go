@@ -147,6 +147,24 @@ func TestPDFTools(t *testing.T) {
 	}
 }
 
+// TestPDFKeyword: the picture stands where the word does, and the record keeps the plan as approved beside what it came to.
+func TestPDFKeyword(t *testing.T) {
+	w := newWorld(t)
+	w.grantAll(t)
+	plan := placement.Plan{Keywords: []placement.Keyword{{Text: pdfgen.SealHere, W: 40, H: 40, DY: 5}}}
+	r := w.pdfRequest(t, "pdf", "", pdfgen.Document("contract", 3), func(r *signer.Request) { r.Plan = plan })
+	rec := recordOf(t, w, mustSign(t, w, r))
+	if len(rec.Stamps) != 1 || rec.Stamps[0].Page != 3 || rec.Stamps[0].X < 80 || rec.Plan == nil || rec.Plan.Keywords[0] != plan.Keywords[0] {
+		t.Errorf("stamps %+v of plan %+v", rec.Stamps, rec.Plan)
+	}
+	missing := w.pdfRequest(t, "missing", "", pdfgen.Document("contract", 3), func(r *signer.Request) {
+		r.Plan = placement.Plan{Keywords: []placement.Keyword{{Text: "nowhere", W: 40, H: 40}}}
+	})
+	_, err := w.Sign(t.Context(), w.dept, missing)
+	wantErr(t, err, placement.ErrKeywordNotFound)
+	wantErr(t, err, signer.ErrDocument)
+}
+
 // TestPDFRefusals: a document that cannot be sealed has a name, and nothing is signed.
 func TestPDFRefusals(t *testing.T) {
 	w := newWorld(t)

@@ -27,7 +27,7 @@ func (d *pdfDocument) Lay(l Layout) (Laid, error) {
 	}
 	stamps := l.Stamps
 	if stamps == nil {
-		if stamps, err = d.req.Plan.Resolve(p.Pages(), nil); err != nil {
+		if stamps, err = d.req.Plan.Resolve(p.Pages(), p.Find); err != nil {
 			return Laid{}, fmt.Errorf("placing: %w: %w", ErrDocument, err)
 		}
 	}

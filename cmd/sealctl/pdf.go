@@ -55,7 +55,7 @@ func (p *preparingPDF) lay(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", p.document, err)
 	}
-	stamps, err := p.placing.plan().Resolve(d.Pages(), nil)
+	stamps, err := p.placing.plan().Resolve(d.Pages(), d.Find)
 	if err != nil {
 		return fmt.Errorf("placing the seal: %w", err)
 	}

@@ -42,7 +42,7 @@ func (g *ground) requests(t *testing.T) {
 	})
 	g.signing("unknown kind", "request-form", 422, signer.ErrRequestForm, func(t *testing.T) asking {
 		a := g.approved(t, askOFD(g.main.seals["01"], ofdgen.Document("示例", 1)), g.main.phone)
-		a.request.Kind = "pdf"
+		a.request.Kind = "fax"
 		return a
 	})
 	g.signing("kind ofd with a digest", "request-form", 422, signer.ErrRequestForm, func(t *testing.T) asking {

@@ -22,6 +22,7 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/client"
 	"sealkeeper/connector/publicsecurity/sim/draw"
+	"sealkeeper/internal/gm"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
@@ -247,6 +248,7 @@ func asJPEG(t *testing.T, f register.Filing) register.Filing {
 // fetchAll calls every GET route with every identifier that exists, in every role.
 func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]bool, look func(what string, b []byte)) {
 	t.Helper()
+	published := s.published(t, e)
 	for row := range matrix {
 		method, path, _ := strings.Cut(row, " ")
 		if method != "GET" {
@@ -262,6 +264,10 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 			for id := range impressions {
 				paths = append(paths, strings.ReplaceAll(path, "{id}", id))
 			}
+		case strings.HasPrefix(path, "/v/"):
+			paths = []string{"/v/" + published}
+		case path == "/v1/licences":
+			paths = []string{path + "?status=active"}
 		default:
 			paths = []string{strings.NewReplacer("{id}", e.order, "{uscc}", e.USCC).Replace(path)}
 		}
@@ -284,6 +290,20 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 	q := url.Values{"uscc": {e.USCC}}
 	a := mustOf(s.as(t, "system").Do(t.Context(), client.Call{Method: "GET", Path: "/v1/orders", Query: q}))(t)
 	look("orders", a.Body)
+}
+
+// published gives every seal what can be fetched of one: a document key, and for the first a published signature, whose page it returns.
+func (s *scene) published(t *testing.T, e *enterprise) (page string) {
+	t.Helper()
+	for _, esid := range e.seals {
+		s.equipped(t, esid)
+	}
+	if err := s.grant(t.Context(), func(g *access.Grant) { g.Seals = []string{e.seals["01"]} }); err != nil {
+		t.Fatal(err)
+	}
+	digest := gm.SM3([]byte("示例"))
+	got := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: hex.EncodeToString(digest[:]), QR: true}, nil)
+	return got.receipt.Page[strings.LastIndex(got.receipt.Page, "/")+1:]
 }
 
 // absent looks for pieces of the pictures, raw, in hexadecimal and in base64 at each of its three phases.
