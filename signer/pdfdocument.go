@@ -64,10 +64,13 @@ func qr(url string, stamps []placement.Stamp, pages []placement.Page) ([]pdf.Mar
 	if s.Page < 1 || s.Page > len(pages) {
 		return nil, fmt.Errorf("page %d of %d: %w: %w", s.Page, len(pages), ErrDocument, placement.ErrPage)
 	}
-	page := pages[s.Page-1]
-	x, y := s.X+s.W+qrGap, s.Y+(s.H-qrMM)/2
+	seen, page := placement.Rect{X: s.X, Y: s.Y, W: s.W, H: s.H}, pages[s.Page-1]
+	if c := s.Clip; c != nil { // the strip of a seam
+		seen = placement.Rect{X: s.X + c.X, Y: s.Y + c.Y, W: c.W, H: c.H}
+	}
+	x, y := seen.X+seen.W+qrGap, seen.Y+(seen.H-qrMM)/2
 	if x+qrMM > page.WidthMM {
-		x = s.X - qrGap - qrMM
+		x = seen.X - qrGap - qrMM
 	}
 	return []pdf.Mark{{Page: s.Page, X: max(x, 0), Y: min(max(y, 0), page.HeightMM-qrMM), W: qrMM, H: qrMM, Squares: code.Bitmap()}}, nil
 }
