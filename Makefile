@@ -6,7 +6,7 @@ export CGO_ENABLED := 1
 BUILD   := build
 MODULE  := $(BUILD)/libsealkeeper-sm2.so
 GOBUILD := go build -trimpath
-DEBS    := softhsm2 opensc openssl curl poppler-utils qpdf libssl-dev libp11-kit-dev pkg-config gcc libc6-dev poppler-utils qpdf
+DEBS    := softhsm2 opensc openssl curl poppler-utils qpdf libssl-dev libp11-kit-dev pkg-config gcc libc6-dev
 FUZZTIME ?= 60s
 TOOL    := go tool -modfile=tools.mod
 
