@@ -3,6 +3,7 @@ package gm
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ type (
 	KeyUsage = smx509.KeyUsage
 	// ExtKeyUsage is one purpose of the extKeyUsage extension.
 	ExtKeyUsage = smx509.ExtKeyUsage
+	// RevocationList is a parsed CRL; CheckSignatureFrom checks it.
+	RevocationList = smx509.RevocationList
 )
 
 // The key usages that this project writes or asks for.
@@ -44,6 +47,24 @@ var ErrCertificate = errors.New("not a usable certificate")
 
 // NewCertPool returns an empty pool.
 func NewCertPool() *CertPool { return smx509.NewCertPool() }
+
+// CreateRevocationList makes a CRL; the signer gets the whole TBSCertList. Errors: the library's, which also checks the signature it gets back.
+func CreateRevocationList(template *RevocationList, issuer *Certificate, signer crypto.Signer) ([]byte, error) {
+	der, err := smx509.CreateRevocationList(rand.Reader, template, issuer, signer)
+	if err != nil {
+		return nil, fmt.Errorf("making a revocation list: %w", err)
+	}
+	return der, nil
+}
+
+// ParseRevocationList reads one DER CRL; ErrCertificate when it is none.
+func ParseRevocationList(der []byte) (*RevocationList, error) {
+	l, err := smx509.ParseRevocationList(der)
+	if err != nil {
+		return nil, fmt.Errorf("revocation list: %w: %w", ErrCertificate, err)
+	}
+	return l, nil
+}
 
 // ParseCertificate reads one DER certificate, SM2, ECDSA or RSA.
 func ParseCertificate(der []byte) (*Certificate, error) {

@@ -117,7 +117,7 @@ func TestKinds(t *testing.T) {
 	}{
 		{"PDF", "a.pdf", []byte("%PDF-1.7\n"), verify.KindPDF, "unsupported-kind", verify.IndeterminateResult},
 		{"PDF behind some bytes", "a", []byte("\n\n%PDF-1.7\n"), verify.KindPDF, "unsupported-kind", verify.IndeterminateResult},
-		{"CMS", "a.p7s", []byte{0x30, 0x03, 0x06, 0x01, 0x2A}, verify.KindCMS, "unsupported-kind", verify.IndeterminateResult},
+		{"CMS", "a.p7s", []byte{0x30, 0x03, 0x06, 0x01, 0x2A}, verify.KindCMS, "structure", verify.Invalid},
 		{"nothing known", "a.bin", []byte("hello"), "", "unknown-kind", verify.Invalid},
 		{"OFD by name alone", "a.OFD", []byte("hello"), verify.KindOFD, "not-a-package", verify.Invalid},
 		{"package by its bytes", "a.bin", []byte("PK\x03\x04"), verify.KindOFD, "zip-directory", verify.Invalid},

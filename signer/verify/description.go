@@ -9,6 +9,7 @@ import (
 
 	"sealkeeper/internal/gm"
 	"sealkeeper/seal"
+	"sealkeeper/signer/verify/signeddata"
 )
 
 // description is a Signature.xml: what is protected, and where seal and value are.
@@ -181,7 +182,7 @@ func (v *verifier) judgeListed(p *pack, b *body, s *listed, d *description, apar
 		}
 	}
 	if s.kind == "Sign" {
-		out.judgeSign(value)
+		v.judgeSign(&out, value, d.raw)
 	} else {
 		v.judgeSES(&out, value, d.raw, d.file)
 	}
@@ -192,19 +193,52 @@ func (v *verifier) judgeListed(p *pack, b *body, s *listed, d *description, apar
 	return out
 }
 
-// judgeSign looks at a value without a seal as far as its outer form goes.
-func (s *Signature) judgeSign(value []byte) {
-	s.Generation = "cms"
-	form := "a CMS structure"
-	if _, _, err := gm.DecodeLenient(value); err == nil {
-		s.Generation, form = "bare", "a bare signature without certificate"
-	} else if kindOfDER(value) != KindCMS {
-		s.add(CodeStructure, Fail, "GM/T 0099-2020 7.2.2", "the signature value is neither a CMS structure nor a bare signature")
+const clauseSign = "GM/T 0099-2020 7.2.2"
+
+// judgeSign judges a value without a seal: SignedData over Signature.xml or over its digest, or a bare signature over Signature.xml.
+func (v *verifier) judgeSign(out *Signature, value, file []byte) {
+	out.Generation = "cms"
+	if raw, deviation, err := gm.DecodeLenient(value); err == nil {
+		out.Generation = "bare"
+		v.judgeBareValue(out, raw, deviation, file)
 		return
 	}
-	s.add(CodeStructure, Pass, "GM/T 0099-2020 7.2.2", "%s", form)
-	s.add(CodeSignatureValue, NotChecked, "GM/T 0099-2020 7.2.2", "signatures without a seal are not judged")
-	s.add(CodeDocumentDigest, NotChecked, "", "signatures without a seal are not judged")
+	if kindOfDER(value) != KindCMS {
+		out.add(CodeStructure, Fail, clauseSign, "the signature value is neither a CMS structure nor a bare signature")
+		return
+	}
+	if signed := out.parseCMS(value, signeddata.Options{BER: true}, clauseSign); signed != nil {
+		v.judgeCMS(out, signed, whole(file))
+	}
+}
+
+// judgeBareValue judges SEQUENCE{r,s} alone. Nothing in the package says whose it is: the certificates that the caller holds are tried.
+func (v *verifier) judgeBareValue(out *Signature, raw [64]byte, deviation gm.Deviation, file []byte) {
+	out.add(CodeStructure, Pass, clauseSign, "a bare signature without certificate")
+	if deviation != "" {
+		out.Checks[len(out.Checks)-1] = Check{CodeStructure, Note, clean("a bare signature; tolerated: " + string(deviation)), clauseSign}
+	}
+	for _, x := range v.opts.Signers {
+		key, err := gm.CertificateKey(x)
+		if err != nil || key.VerifyE(key.E(file), raw) != nil {
+			continue
+		}
+		out.add(CodeSignatureValue, Pass, clauseSign, "the signature value fits Signature.xml as received, by certificate %s", x.SerialNumber)
+		out.add(CodeDocumentDigest, Pass, clauseSign, "the value is over Signature.xml itself")
+		c, err := seal.ReadCertificate(x.Raw)
+		if err != nil {
+			out.add(CodeSignerCertificate, Indeterminate, clauseSign, "%v", err)
+			return
+		}
+		out.Signer = clean(nameOf(c))
+		result, detail := v.chain(c, v.opts.Now)
+		out.add(CodeSignerCertificate, result, clauseSign, "%s", detail)
+		out.add(CodeSigningTime, NotChecked, clauseSign, "a bare signature states no time")
+		v.revocation(out, []*seal.Certificate{c}, nil, v.opts.Now)
+		return
+	}
+	out.add(CodeSignatureValue, NotChecked, clauseSign, "whose it is the package does not say, and no certificate at hand fits")
+	out.add(CodeDocumentDigest, NotChecked, clauseSign, "the value is over Signature.xml itself")
 }
 
 // checkSealCopy compares Seal.esl with the seal inside the signature.

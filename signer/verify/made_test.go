@@ -255,7 +255,7 @@ func TestSoundPackageIsValid(t *testing.T) {
 		verify.CodeSignatureValue: verify.Pass, verify.CodeSealSignature: verify.Pass, verify.CodeSealCopy: verify.Pass, verify.CodeSignerInList: verify.Pass,
 		verify.CodeSignerCertificate: verify.Pass, verify.CodeMakerCertificate: verify.Pass, verify.CodeSigningTime: verify.Pass,
 		verify.CodeSealValidity: verify.Pass, verify.CodeTimestamp: verify.NotChecked, verify.CodeRevocation: verify.NotChecked,
-		verify.CodeSealStatus: verify.NotChecked, verify.CodePropertyInfo: verify.Pass,
+		verify.CodeSealStatus: verify.NotChecked, verify.CodePropertyInfo: verify.Pass, verify.CodeCertificateRevocation: verify.NotChecked,
 	}
 	if len(s.Checks) != len(want) {
 		t.Errorf("%d checks, want %d", len(s.Checks), len(want))
@@ -341,7 +341,7 @@ func TestFaultsAreNamed(t *testing.T) {
 		{"signed after the seal", func(_ *testing.T, w *world) { w.info.ValidEnd = made.Add(time.Hour) }, verify.CodeSealValidity, verify.Fail, verify.Invalid},
 		{"signed in the future", func(_ *testing.T, w *world) { w.at = now.Add(time.Hour) }, verify.CodeSigningTime, verify.Fail, verify.Invalid},
 		{"seal ended since", func(_ *testing.T, w *world) { w.info.ValidEnd = made.AddDate(0, 2, 0) }, verify.CodeSealValidity, verify.Note, verify.Valid},
-		{"time stamp", func(_ *testing.T, w *world) { w.timestamp = []byte{0x30, 0} }, verify.CodeTimestamp, verify.Indeterminate, verify.IndeterminateResult},
+		{"time stamp", func(_ *testing.T, w *world) { w.timestamp = []byte{0x30, 0} }, verify.CodeTimestamp, verify.Fail, verify.Invalid},
 		{"signer of an unknown authority", func(t *testing.T, w *world) {
 			w.signer = newParty(t, "other", 9, usageSign, false, nil)
 			w.info.Certs = [][]byte{w.signer.der}

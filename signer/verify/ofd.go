@@ -87,9 +87,6 @@ func (v *verifier) openPack(a *archive) (*pack, *refusal) {
 	if len(p.bodies) > 1 {
 		v.find("several-documents", Note, "the package holds %d documents", len(p.bodies))
 	}
-	if _, ok := p.files["OFDEntries.xml"]; ok {
-		v.find("integrity-list", Note, "the package has an integrity list (GM/T 0099-2020), which is not judged")
-	}
 	return p, nil
 }
 
@@ -254,6 +251,7 @@ func (v *verifier) judgeOFD(b []byte) {
 		}
 		total += len(b.signed)
 	}
+	v.judgeEntries(p)
 	if total == 0 {
 		v.find("unsigned", Indeterminate, "the package holds no signature")
 		return

@@ -11,6 +11,7 @@ import (
 
 	"sealkeeper/internal/gm"
 	"sealkeeper/seal"
+	"sealkeeper/signer/verify/signeddata"
 )
 
 // clauses of the standard that a generation follows; v5 has the chapters of v4.
@@ -48,8 +49,9 @@ func (v *verifier) judgeBareSeal(b []byte) {
 	} else {
 		out.add(CodeSealValidity, Fail, c.seal, "valid from %s to %s, now is %s", stamp(s.Info.ValidStart), stamp(s.Info.ValidEnd), stamp(v.opts.Now))
 	}
-	if s.Timestamp != nil {
-		out.add(CodeTimestamp, Indeterminate, c.seal, "the seal carries a time stamp, which is not judged")
+	v.sealStamp(&out, s, c.seal)
+	if maker, err := s.Maker(); err == nil {
+		v.revocation(&out, []*seal.Certificate{maker}, nil, s.Info.CreateDate)
 	}
 	v.sealStatus(&out, s, v.opts.Now, c.seal)
 	v.report.Signatures = append(v.report.Signatures, out)
@@ -85,14 +87,39 @@ func (v *verifier) judgeSES(out *Signature, value, original []byte, file string)
 	} else {
 		out.add(CodeSignerInList, Fail, c.signature, "the signer's certificate is not in the seal's list")
 	}
-	at := sig.Time
-	if at.IsZero() {
-		at = v.opts.Now
-	}
-	v.signerTimes(out, sig, at, c.signature)
+	stamped := v.judgeStamp(out, sig.Timestamp, subject(sig), sig.Time, c.signature)
+	v.sealStamp(out, sig.Seal, c.seal)
+	at := moment(stamped, sig.Time, v.opts.Now)
+	v.signerTimes(out, sig, at, stamped, c.signature)
 	v.makerCertificate(out, sig.Seal, at, c.seal)
-	out.timestamp(sig, c.signature)
+	v.certificatesOf(out, sig, at)
 	v.sealStatus(out, sig.Seal, at, c.seal)
+}
+
+// subject is what a time stamp of a seal signature is over: the signature value. In v1 the stamp stands in the place of the time and is itself
+// signed, so it cannot be; the standard does not say what it stamps, and no sample shows it. The document's digest is taken, either way.
+func subject(sig *seal.Signature) func(*signeddata.Token) error {
+	if sig.Generation != seal.V1 {
+		return over(sig.Value)
+	}
+	return func(t *signeddata.Token) error {
+		if t.Covers(sig.DataHash[:]) == nil || t.CoversDigest(signeddata.OIDSM3, sig.DataHash[:]) == nil {
+			return nil
+		}
+		return fmt.Errorf("the stamp is not over the document's digest: %w", signeddata.ErrContent)
+	}
+}
+
+// certificatesOf asks the revocation lists about signer and maker.
+func (v *verifier) certificatesOf(out *Signature, sig *seal.Signature, at time.Time) {
+	var all []*seal.Certificate
+	if c, err := sig.Signatory(); err == nil {
+		all = append(all, c)
+	}
+	if c, err := sig.Seal.Maker(); err == nil && at.After(sig.Seal.Info.CreateDate) {
+		all = append(all, c)
+	}
+	v.revocation(out, all, nil, at)
 }
 
 func (s *Signature) describeSeal(e *seal.Seal) {
@@ -151,19 +178,11 @@ func (s *Signature) propertyInfo(sig *seal.Signature, file string) {
 	s.add(CodePropertyInfo, Note, "", "is %q, not the path of %s", sig.PropertyInfo, file)
 }
 
-func (s *Signature) timestamp(sig *seal.Signature, clause string) {
-	if sig.Timestamp == nil {
-		s.add(CodeTimestamp, NotChecked, clause, "no time stamp: the signing time is the signer's own word")
-		return
-	}
-	s.add(CodeTimestamp, Indeterminate, clause, "the signature carries a time stamp, which is not judged")
-}
-
 // clockSkew is how far a signer's clock may run ahead of ours.
 const clockSkew = 5 * time.Minute
 
 // signerTimes judges the signer's certificate at the signing time, and that time itself.
-func (v *verifier) signerTimes(out *Signature, sig *seal.Signature, at time.Time, clause string) {
+func (v *verifier) signerTimes(out *Signature, sig *seal.Signature, at, stamped time.Time, clause string) {
 	signer, err := sig.Signatory()
 	if err != nil {
 		out.add(CodeSignerCertificate, Fail, clause, "%v", err)
@@ -172,28 +191,28 @@ func (v *verifier) signerTimes(out *Signature, sig *seal.Signature, at time.Time
 		result, detail := v.chain(signer, at)
 		out.add(CodeSignerCertificate, result, clause, "%s", detail)
 	}
-	e := sig.Seal
+	e, signing := sig.Seal, moment(sig.Time, stamped)
 	var wrong []string
 	if sig.Time.After(v.opts.Now.Add(clockSkew)) {
 		wrong = append(wrong, "lies in the future")
 	}
-	if signer != nil && !signer.ValidAt(sig.Time) {
+	if signer != nil && !signer.ValidAt(signing) {
 		wrong = append(wrong, fmt.Sprintf("lies outside the signer's certificate (%s to %s)", stamp(signer.NotBefore), stamp(signer.NotAfter)))
 	}
-	if !e.ValidAt(sig.Time) {
+	if !e.ValidAt(signing) {
 		wrong = append(wrong, fmt.Sprintf("lies outside the seal (%s to %s)", stamp(e.Info.ValidStart), stamp(e.Info.ValidEnd)))
 	}
 	switch {
-	case sig.Time.IsZero():
+	case signing.IsZero():
 		out.add(CodeSigningTime, Indeterminate, clause, "no readable signing time")
 		out.add(CodeSealValidity, Indeterminate, clause, "no readable signing time to hold the seal's validity against")
 		return
 	case len(wrong) > 0:
-		out.add(CodeSigningTime, Fail, clause, "%s %s", stamp(sig.Time), strings.Join(wrong, " and "))
+		out.add(CodeSigningTime, Fail, clause, "%s %s", stamp(signing), strings.Join(wrong, " and "))
 	default:
-		out.add(CodeSigningTime, Pass, clause, "%s lies inside the signer's certificate and the seal", stamp(sig.Time))
+		out.add(CodeSigningTime, Pass, clause, "%s lies inside the signer's certificate and the seal", stamp(signing))
 	}
-	out.sealValidity(e, sig.Time, v.opts.Now, clause)
+	out.sealValidity(e, signing, v.opts.Now, clause)
 }
 
 // sealValidity judges the seal at the signing time; that it has run out since is worth a remark, not a verdict.

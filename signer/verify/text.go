@@ -25,7 +25,7 @@ var words = map[string][2]string{
 	CodeSignerCertificate: {"signer certificate", "签章人证书"}, CodeMakerCertificate: {"maker certificate", "制章人证书"},
 	CodeSigningTime: {"signing time", "签章时间"}, CodeSealValidity: {"seal validity", "印章有效期"}, CodeTimestamp: {"time stamp", "时间戳"},
 	CodeRevocation: {"revocation", "撤销状态"}, CodeSealStatus: {"seal status", "印章当前状态"},
-	CodePropertyInfo: {"property info", "原文属性"},
+	CodeCertificateRevocation: {"certificate revocation", "证书撤销"}, CodePropertyInfo: {"property info", "原文属性"},
 }
 
 // Text prints the report for a terminal, in Chinese or English (lang "zh" or anything else). Everything taken from the document was

@@ -6,10 +6,10 @@
 //
 //	bytes ─ kind ─► seal            ─► checks of the seal ┐
 //	              ► SES_Signature   ─► checks of both     ├─► verdict
+//	              ► SignedData      ─► checks of CMS      │
 //	              ► OFD ─ package ─► references, coverage ┘
 //
-// Limits: PDF and CMS are recognised, not judged; a time stamp is reported, not judged; revocation is what the caller's seal status
-// says. A package may expand to 20 times the input or 64 MiB, whichever is more, and is never held expanded as a whole.
+// Limits: PDF is recognised, not judged here; revocation is what the caller's lists and the caller's seal status say. A package may expand to 20 times the input or 64 MiB, whichever is more, and is never held expanded as a whole.
 package verify
 
 import (
@@ -69,7 +69,10 @@ const (
 	CodeTimestamp         = "timestamp"
 	CodeRevocation        = "revocation"
 	CodeSealStatus        = "seal-status"
-	CodePropertyInfo      = "property-info" // whether propertyInfo names the signed file; a remark, never more
+	// CodeCertificateRevocation is what revocation lists say about the certificates; CodeRevocation is the appliance's word on the seal.
+	CodeCertificateRevocation = "certificate-revocation"
+
+	CodePropertyInfo = "property-info" // whether propertyInfo names the signed file; a remark, never more
 )
 
 // Check is one check of a signature, or one finding about the whole file.
@@ -121,9 +124,13 @@ type Options struct {
 	Makers []*gm.Certificate
 	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked. ErrSealUnknown under a pinned maker is
 	// indeterminate: the maker's own appliance must know what it made.
-	SealStatus   func(ctx context.Context, esid string) (SealState, error)
-	SignatureXML []byte // for a bare SES_Signature: the Signature.xml beside it
-	MaxBytes     int    // of the input; zero: 64 MiB
+	SealStatus     func(ctx context.Context, esid string) (SealState, error)
+	CRLs           [][]byte          // revocation lists, DER; a list counts when an anchor or a link of its issuer's name has signed it
+	TimestampRoots []*gm.Certificate // trust anchors of time-stamp authorities; without them Roots count
+	Signers        []*gm.Certificate // whose bare signatures (Type="Sign" without a certificate) are tried
+	Content        []byte            // for SignedData that encloses nothing: what it is over
+	SignatureXML   []byte            // for a bare SES_Signature: the Signature.xml beside it
+	MaxBytes       int               // of the input; zero: 64 MiB
 }
 
 const defaultMaxBytes = 64 << 20
@@ -133,6 +140,8 @@ type verifier struct {
 	ctx           context.Context
 	opts          Options
 	roots, others *gm.CertPool
+	links         []*gm.Certificate // what structures enclose
+	crls          []crlList
 	report        *Report
 }
 
@@ -153,6 +162,7 @@ func Document(ctx context.Context, name string, b []byte, opts Options) Report {
 	for _, c := range opts.Intermediates {
 		v.others.AddCert(c)
 	}
+	v.parseCRLs()
 	v.judge(b)
 	r.Verdict = r.verdict()
 	return *r
@@ -170,7 +180,9 @@ func (v *verifier) judge(b []byte) {
 		v.judgeBareSeal(b)
 	case KindSESSignature:
 		v.judgeBareSignature(b)
-	case KindPDF, KindCMS:
+	case KindCMS:
+		v.judgeCMSFile(b)
+	case KindPDF:
 		v.find("unsupported-kind", Indeterminate, "files of kind %s are not judged", v.report.Kind)
 	default:
 		v.find("unknown-kind", Fail, "%d bytes that are no OFD, seal or seal signature", len(b))
@@ -179,7 +191,7 @@ func (v *verifier) judge(b []byte) {
 
 // decisive are the checks whose failure makes a file invalid.
 var decisive = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature, CodeSealCopy,
-	CodeSignerInList, CodeSigningTime, CodeSealValidity, CodeTimestamp, CodeRevocation}
+	CodeSignerInList, CodeSigningTime, CodeSealValidity, CodeTimestamp, CodeRevocation, CodeCertificateRevocation}
 
 // required are the checks without which nothing can be called valid.
 var required = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature,
