@@ -27,6 +27,15 @@ type SignatureReport struct {
 	Signer     string  `json:"signer"`
 	SignedAt   string  `json:"signed_at"`
 	Checks     []Check `json:"checks"`
+	Verdicts   struct {
+		SealOffline string `json:"seal_offline"` // valid, invalid, indeterminate, not-applicable
+		SealStatus  string `json:"seal_status"`  // also not-checked
+		Document    string `json:"document"`
+	} `json:"verdicts"`
+	Conclusion struct {
+		Zh string `json:"zh"`
+		En string `json:"en"`
+	} `json:"conclusion"`
 }
 
 // Check is one check with a stable code.

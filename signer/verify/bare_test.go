@@ -198,7 +198,7 @@ func TestReportShape(t *testing.T) {
 	if err := json.Unmarshal(got["signatures"], &list); err != nil {
 		t.Fatal(err)
 	}
-	if k := keys(list[0]); k != "checks esid generation id seal_name signed_at signer type" {
+	if k := keys(list[0]); k != "checks conclusion esid generation id seal_name signed_at signer type verdicts" {
 		t.Errorf("signature has %s", k)
 	}
 	var found []map[string]json.RawMessage

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -265,6 +264,6 @@ func (v *verifier) sealStamp(out *Signature, e *seal.Seal, clause string) {
 	probe := Signature{}
 	v.judgeStamp(&probe, e.Timestamp, over(e.Signature), e.Info.CreateDate, clause)
 	c := probe.Checks[0]
-	c.Detail = clean(fmt.Sprintf("of the seal: %s", c.Detail))
+	c.Code = CodeSealTimestamp
 	out.Checks = append(out.Checks, c)
 }

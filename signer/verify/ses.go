@@ -252,9 +252,11 @@ func (v *verifier) sealStatus(out *Signature, e *seal.Seal, at time.Time, clause
 		out.add(CodeRevocation, Pass, clause, "the issuing appliance knows of no revocation")
 		out.add(CodeSealStatus, Pass, "", "active since %s", stamp(state.Since))
 	case at.Before(state.Since):
+		out.ended, out.endedAt = state.State, stamp(state.Since)
 		out.add(CodeRevocation, Pass, clause, "the seal signed before its state changed")
 		out.add(CodeSealStatus, Note, "", "%s since %s, after it signed", state.State, stamp(state.Since))
 	default:
+		out.ended, out.endedAt, out.endedBefore = state.State, stamp(state.Since), true
 		out.add(CodeRevocation, Fail, clause, "the seal was %s before it signed", state.State)
 		out.add(CodeSealStatus, Fail, "", "%s since %s", state.State, stamp(state.Since))
 	}

@@ -25,6 +25,9 @@ var words = map[string][2]string{
 	CodeSignerCertificate: {"signer certificate", "签章人证书"}, CodeMakerCertificate: {"maker certificate", "制章人证书"},
 	CodeSigningTime: {"signing time", "签章时间"}, CodeSealValidity: {"seal validity", "印章有效期"}, CodeTimestamp: {"time stamp", "时间戳"},
 	CodeRevocation: {"revocation", "撤销状态"}, CodeSealStatus: {"seal status", "印章当前状态"},
+	CodeSealTimestamp: {"time stamp of the seal", "印章时间戳"},
+	"seal_offline":    {"seal by itself", "印章本身"}, "seal_status": {"seal by its issuer", "印章状态"}, "document": {"document", "文件"},
+	string(NotApplicable): {"not applicable", "不适用"}, "conclusion": {"conclusion", "结论"},
 	CodeCertificateRevocation: {"certificate revocation", "证书撤销"}, CodePropertyInfo: {"property info", "原文属性"},
 }
 
@@ -50,6 +53,12 @@ func (r Report) Text(lang string) string {
 				fmt.Fprintf(&b, "    %s: %s\n", say(line[0]), line[1])
 			}
 		}
+		c := s.Conclusion.En
+		if lang == Chinese {
+			c = s.Conclusion.Zh
+		}
+		fmt.Fprintf(&b, "    %s: %s (%s: %s, %s: %s, %s: %s)\n", say("conclusion"), c, say("seal_offline"), say(string(s.Verdicts.SealOffline)),
+			say("seal_status"), say(string(s.Verdicts.SealStatus)), say("document"), say(string(s.Verdicts.Document)))
 		printChecks(&b, s.Checks, say)
 	}
 	if len(r.Findings) > 0 {

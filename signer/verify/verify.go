@@ -69,6 +69,8 @@ const (
 	CodeTimestamp         = "timestamp"
 	CodeRevocation        = "revocation"
 	CodeSealStatus        = "seal-status"
+	// CodeSealTimestamp is the time stamp of a v5 seal, over its maker's signature.
+	CodeSealTimestamp = "seal-timestamp"
 	// CodeCertificateRevocation is what revocation lists say about the certificates; CodeRevocation is the appliance's word on the seal.
 	CodeCertificateRevocation = "certificate-revocation"
 
@@ -93,6 +95,12 @@ type Signature struct {
 	Signer     string  `json:"signer"`
 	SignedAt   string  `json:"signed_at"` // RFC 3339, UTC; the signer's own clock
 	Checks     []Check `json:"checks"`
+
+	Verdicts   Verdicts   `json:"verdicts"`   // of the seal, of its issuer, of the document
+	Conclusion Conclusion `json:"conclusion"` // the verdicts in words, with what has changed since
+
+	ended, endedAt string // what the seal became, and when
+	endedBefore    bool   // before it signed
 }
 
 // Report is the report on one file (design §5a).
@@ -164,6 +172,9 @@ func Document(ctx context.Context, name string, b []byte, opts Options) Report {
 	}
 	v.parseCRLs()
 	v.judge(b)
+	for i := range r.Signatures {
+		r.Signatures[i].conclude(r.Kind == KindSeal, r.Findings)
+	}
 	r.Verdict = r.verdict()
 	return *r
 }
@@ -191,7 +202,7 @@ func (v *verifier) judge(b []byte) {
 
 // decisive are the checks whose failure makes a file invalid.
 var decisive = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature, CodeSealCopy,
-	CodeSignerInList, CodeSigningTime, CodeSealValidity, CodeTimestamp, CodeRevocation, CodeCertificateRevocation}
+	CodeSignerInList, CodeSigningTime, CodeSealValidity, CodeTimestamp, CodeSealTimestamp, CodeRevocation, CodeCertificateRevocation}
 
 // required are the checks without which nothing can be called valid.
 var required = []string{CodeStructure, CodeReferences, CodeDocumentDigest, CodeSignatureValue, CodeSealSignature,
