@@ -7,7 +7,7 @@
 //	Info ─ Marshal ─► SES_SealInfo ─ maker signs ─ Assemble ─► SESeal
 //	SESeal ─ NewSigning ─ TBS(time, dataHash, propertyInfo) ─► TBS_Sign ─ seal key signs ─ AssembleSignature ─► SES_Signature
 //
-// Limits: definite lengths and SM2 with SM3 only; no certificate chain, revocation or time stamp is judged here (signer/verify does
+// Limits: definite lengths and SM2 with SM3 only, RSA where v1 has it; no certificate chain, revocation or time stamp is judged here (signer/verify does
 // that); v1 is never written.
 package seal
 
@@ -20,7 +20,7 @@ import (
 	"sealkeeper/internal/gm"
 )
 
-// SM2WithSM3 is the only algorithm this package writes and verifies, as the bare OBJECT IDENTIFIER of signAlgID.
+// SM2WithSM3 is the only algorithm this package writes, as the bare OBJECT IDENTIFIER of signAlgID.
 const SM2WithSM3 = "1.2.156.10197.1.501"
 
 // MaxSize bounds a seal or a seal signature in bytes, well above any picture a seal carries.
@@ -31,7 +31,7 @@ var (
 	ErrStructure = errors.New("not the structure of a seal or seal signature")
 	// ErrUnsupportedGeneration says that the structure is known but this operation does not exist for it (v1 is read, never written).
 	ErrUnsupportedGeneration = errors.New("generation of the structure is not supported here")
-	// ErrAlgorithm says that a structure names another signature algorithm than SM2 with SM3.
+	// ErrAlgorithm says that a structure names another signature algorithm than SM2 with SM3, or RSA in v1.
 	ErrAlgorithm = errors.New("signature algorithm is not SM2 with SM3")
 )
 
@@ -133,14 +133,14 @@ func (s *Seal) Maker() (*Certificate, error) {
 // GM/T 0031-2014 §5).
 func (s *Seal) Message() []byte { return s.message }
 
-// VerifySignature checks the maker's signature over the bytes received. It returns nil, ErrAlgorithm, gm.ErrSignatureForm,
-// gm.ErrSignature, or a certificate error.
+// VerifySignature checks the maker's signature over the bytes received. It returns nil, ErrAlgorithm, ErrWeak,
+// gm.ErrSignatureForm, gm.ErrSignature, or a certificate error.
 func (s *Seal) VerifySignature() error {
 	maker, err := s.Maker()
 	if err != nil {
 		return err
 	}
-	return verify(s.Algorithm, maker, s.message, s.Signature)
+	return verify(s.Generation, s.Algorithm, maker, s.message, s.Signature)
 }
 
 // Lists reports whether the seal allows this certificate to sign (签章人证书列表): byte equality, or SM3 of the certificate where the
@@ -168,7 +168,10 @@ func (s *Seal) ValidAt(t time.Time) bool {
 	return !t.Before(s.Info.ValidStart) && !t.After(s.Info.ValidEnd)
 }
 
-func verify(algorithm string, signer *Certificate, message, value []byte) error {
+func verify(g Generation, algorithm string, signer *Certificate, message, value []byte) error {
+	if g == V1 && (algorithm == RSAWithSHA1 || algorithm == RSAWithSHA256) {
+		return verifyRSA(algorithm, signer, message, value)
+	}
 	if algorithm != SM2WithSM3 {
 		return fmt.Errorf("algorithm %s: %w", algorithm, ErrAlgorithm)
 	}

@@ -132,14 +132,14 @@ func (s *Signature) Signatory() (*Certificate, error) {
 	return c, nil
 }
 
-// VerifyValue checks the signature value over TBS_Sign as received. It returns nil, ErrAlgorithm, gm.ErrSignatureForm,
+// VerifyValue checks the signature value over TBS_Sign as received. It returns nil, ErrAlgorithm, ErrWeak, gm.ErrSignatureForm,
 // gm.ErrSignature, or a certificate error. The embedded seal is judged apart, by Seal.VerifySignature.
 func (s *Signature) VerifyValue() error {
 	c, err := s.Signatory()
 	if err != nil {
 		return err
 	}
-	return verify(s.Algorithm, c, s.TBS, s.Value)
+	return verify(s.Generation, s.Algorithm, c, s.TBS, s.Value)
 }
 
 // SignatoryListed reports whether the embedded seal allows the signatory's certificate.

@@ -143,7 +143,7 @@ func (s *Signature) crypto(code, clause, good string, err error) {
 	switch {
 	case err == nil:
 		s.add(code, Pass, clause, "%s", good)
-	case errors.Is(err, seal.ErrAlgorithm), errors.Is(err, gm.ErrKey):
+	case errors.Is(err, seal.ErrAlgorithm), errors.Is(err, seal.ErrWeak), errors.Is(err, gm.ErrKey):
 		s.add(code, Indeterminate, clause, "%v", err)
 	default:
 		s.add(code, Fail, clause, "%v", err)
