@@ -29,6 +29,8 @@ type (
 	ExtKeyUsage = smx509.ExtKeyUsage
 	// RevocationList is a parsed CRL; CheckSignatureFrom checks it.
 	RevocationList = smx509.RevocationList
+	// RevokedCertificate is one entry of a CRL.
+	RevokedCertificate = smx509.RevocationListEntry
 )
 
 // The key usages that this project writes or asks for.

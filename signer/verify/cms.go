@@ -169,7 +169,7 @@ func (v *verifier) cmsSigner(out *Signature, signed *signeddata.SignedData, stam
 	default:
 		out.add(CodeSigningTime, Pass, clause, "%s lies inside the signer's certificate", stamp(at))
 	}
-	v.revocation(out, []*seal.Certificate{c.Certificate}, signed.CRLs, at)
+	v.revocation(out, signed.CRLs, used{c.Certificate, at})
 }
 
 // moment is the first of some times that is known.

@@ -234,7 +234,7 @@ func (v *verifier) judgeBareValue(out *Signature, raw [64]byte, deviation gm.Dev
 		result, detail := v.chain(c, v.opts.Now)
 		out.add(CodeSignerCertificate, result, clauseSign, "%s", detail)
 		out.add(CodeSigningTime, NotChecked, clauseSign, "a bare signature states no time")
-		v.revocation(out, []*seal.Certificate{c}, nil, v.opts.Now)
+		v.revocation(out, nil, used{c, v.opts.Now})
 		return
 	}
 	out.add(CodeSignatureValue, NotChecked, clauseSign, "whose it is the package does not say, and no certificate at hand fits")

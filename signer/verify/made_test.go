@@ -36,8 +36,11 @@ type world struct {
 	at                  time.Time
 	dataHash            *[32]byte // instead of SM3 of Signature.xml
 	timestamp           []byte
-	signWith            *party            // other key and certificate than the listed one
-	files               map[string]string // of the package, by name
+	stamp               func(value []byte) []byte // the time stamp over a signature value
+	signWith            *party                    // other key and certificate than the listed one
+	made                func(sealDER []byte) []byte
+	value               func(original, good []byte) []byte // SignedValue.dat instead
+	files               map[string]string                  // of the package, by name
 	order               []string
 	protect             func(name string) bool
 	checkMethod         string // attribute as written
@@ -47,11 +50,17 @@ type world struct {
 }
 
 const (
-	usageSign = 1      // digitalSignature
-	usageCA   = 1 << 5 // keyCertSign
+	usageSign = 1           // digitalSignature
+	usageCA   = 1<<5 | 1<<6 // keyCertSign, cRLSign
 )
 
 func newParty(t testing.TB, name string, serial int64, usage int, ca bool, issuer *party) party {
+	t.Helper()
+	return newPartyWith(t, name, serial, usage, ca, issuer, nil)
+}
+
+// newPartyWith lets a test change the certificate before it is signed.
+func newPartyWith(t testing.TB, name string, serial int64, usage int, ca bool, issuer *party, change func(*gm.Certificate)) party {
 	t.Helper()
 	scalar := make([]byte, 32) // the same key in every process: fuzzing workers share inputs
 	scalar[0], scalar[31] = 1, byte(serial)
@@ -69,6 +78,9 @@ func newParty(t testing.TB, name string, serial int64, usage int, ca bool, issue
 		if usage&(1<<bit) != 0 {
 			template.KeyUsage |= 1 << bit
 		}
+	}
+	if change != nil {
+		change(template)
 	}
 	p := party{key: key}
 	parent, signer := template, key
@@ -131,6 +143,9 @@ func (w *world) seal(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if w.made != nil {
+		der = w.made(der)
+	}
 	return der
 }
 
@@ -153,9 +168,16 @@ func (w *world) sign(t testing.TB, sealDER, original []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := seal.AssembleSignature(tbs, by.der, sig, w.timestamp)
+	token := w.timestamp
+	if w.stamp != nil {
+		token = w.stamp(sig)
+	}
+	der, err := seal.AssembleSignature(tbs, by.der, sig, token)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if w.value != nil {
+		der = w.value(original, der)
 	}
 	return der
 }

@@ -32,9 +32,15 @@ func (v *verifier) parseCRLs() {
 	}
 }
 
+// used is a certificate and the moment for which it must have been good.
+type used struct {
+	certificate *seal.Certificate
+	at          time.Time
+}
+
 // revocation adds what revocation lists say about certificates at the time they were used. Lists that a structure encloses count beside the
 // caller's: their issuer's signature is checked all the same.
-func (v *verifier) revocation(out *Signature, certificates []*seal.Certificate, enclosed [][]byte, at time.Time) {
+func (v *verifier) revocation(out *Signature, enclosed [][]byte, all ...used) {
 	lists := v.crls
 	for i, der := range enclosed {
 		if l, err := gm.ParseRevocationList(der); err == nil && i < maxCRLs {
@@ -46,7 +52,8 @@ func (v *verifier) revocation(out *Signature, certificates []*seal.Certificate, 
 		return
 	}
 	var silent, since []string
-	for _, c := range certificates {
+	for _, u := range all {
+		c, at := u.certificate, u.at
 		listed, revoked, why := v.listed(c, lists)
 		switch {
 		case !revoked.IsZero() && !revoked.After(at):
@@ -71,7 +78,7 @@ func (v *verifier) revocation(out *Signature, certificates []*seal.Certificate, 
 // revokedBefore says why a certificate could not be used at a time, or nothing.
 func (v *verifier) revokedBefore(c *seal.Certificate, enclosed [][]byte, at time.Time) string {
 	probe := Signature{}
-	v.revocation(&probe, []*seal.Certificate{c}, enclosed, at)
+	v.revocation(&probe, enclosed, used{c, at})
 	if probe.Checks[0].Result == Fail {
 		return probe.Checks[0].Detail
 	}

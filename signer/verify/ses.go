@@ -51,7 +51,7 @@ func (v *verifier) judgeBareSeal(b []byte) {
 	}
 	v.sealStamp(&out, s, c.seal)
 	if maker, err := s.Maker(); err == nil {
-		v.revocation(&out, []*seal.Certificate{maker}, nil, s.Info.CreateDate)
+		v.revocation(&out, nil, used{maker, makerMoment(s, v.opts.Now)})
 	}
 	v.sealStatus(&out, s, v.opts.Now, c.seal)
 	v.report.Signatures = append(v.report.Signatures, out)
@@ -112,14 +112,23 @@ func subject(sig *seal.Signature) func(*signeddata.Token) error {
 
 // certificatesOf asks the revocation lists about signer and maker.
 func (v *verifier) certificatesOf(out *Signature, sig *seal.Signature, at time.Time) {
-	var all []*seal.Certificate
+	var all []used
 	if c, err := sig.Signatory(); err == nil {
-		all = append(all, c)
+		all = append(all, used{c, at})
 	}
-	if c, err := sig.Seal.Maker(); err == nil && at.After(sig.Seal.Info.CreateDate) {
-		all = append(all, c)
+	if c, err := sig.Seal.Maker(); err == nil {
+		all = append(all, used{c, makerMoment(sig.Seal, at)})
 	}
-	v.revocation(out, all, nil, at)
+	v.revocation(out, nil, all...)
+}
+
+// makerMoment is when the maker's certificate must not have been revoked: when a v5 seal was made, but when any other was used, whose date is
+// the maker's bare word.
+func makerMoment(e *seal.Seal, used time.Time) time.Time {
+	if e.Generation == seal.V5 {
+		return e.Info.CreateDate
+	}
+	return used
 }
 
 func (s *Signature) describeSeal(e *seal.Seal) {
