@@ -31,6 +31,7 @@ var deep = []wall{
 	{"signer/timestamp", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access", "github.com/miekg"}, "keys and serial numbers come through small interfaces"},
 	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
 		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
+	{"signer/verify/trust", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "net/http"}, "lists come as bytes"},
 	{"signer/placement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/ofd", "sealkeeper/signer/verify"}, "places, whatever the container"},
 	{"signer/pdf", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify", "image/draw"}, "bytes in, bytes out; law 5"},
 	{"signer/ofd", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify"}, "bytes in, bytes out"},

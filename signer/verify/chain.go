@@ -24,10 +24,15 @@ func (v *verifier) chain(c *seal.Certificate, at time.Time) (Result, string) {
 	if u := c.X509.KeyUsage; u != 0 && u&(digitalSignature|contentCommitment) == 0 {
 		return Fail, fmt.Sprintf("key usage of certificate %s does not allow signing", c.Serial)
 	}
-	if len(v.opts.Roots) == 0 {
+	roots := gm.NewCertPool()
+	anchors := v.anchors(at)
+	if len(anchors) == 0 {
 		return Indeterminate, "no trust anchor is configured"
 	}
-	opts := gm.VerifyOptions{Roots: v.roots, Intermediates: v.others, CurrentTime: at}
+	for _, a := range anchors {
+		roots.AddCert(a)
+	}
+	opts := gm.VerifyOptions{Roots: roots, Intermediates: v.others, CurrentTime: at}
 	opts.KeyUsages = append(opts.KeyUsages, anyUsage)
 	chains, err := c.X509.Verify(opts)
 	switch {
@@ -68,14 +73,8 @@ func (v *verifier) makerCertificate(out *Signature, e *seal.Seal, used time.Time
 // holderExtension is where certificates of enterprises carry their code (GM/T 0015 family).
 const holderExtension = "1.2.156.10260.4.1.4"
 
-// mayMake says whether a certificate may be a seal maker's at all. Chains do not tell: makers and holders have the same issuer.
-func (v *verifier) mayMake(maker *seal.Certificate, e *seal.Seal) (Result, string) {
-	if len(v.opts.Makers) > 0 {
-		if v.pinned(maker) {
-			return Pass, ""
-		}
-		return Fail, "is not one of the seal makers trusted here"
-	}
+// unpinned judges a maker by what its certificate looks like, where nobody said whom to trust.
+func unpinned(maker *seal.Certificate, e *seal.Seal) (Result, string) {
 	if e.Lists(maker.Raw) {
 		return Indeterminate, "is also in the seal's own list of signers: nobody makes a seal for himself"
 	}

@@ -237,12 +237,7 @@ func (v *verifier) judgeStamp(out *Signature, token []byte, covers func(*signedd
 		return time.Time{}
 	}
 	judge := v.with(t.Signed.Certificates)
-	if len(v.opts.TimestampRoots) > 0 {
-		judge.opts.Roots, judge.roots = v.opts.TimestampRoots, gm.NewCertPool()
-		for _, root := range v.opts.TimestampRoots {
-			judge.roots.AddCert(root)
-		}
-	}
+	judge.opts.Roots, judge.lists = v.stampAnchors(t.GenTime), nil
 	result, detail := judge.chain(c.Certificate, t.GenTime)
 	if result != Pass {
 		out.add(CodeTimestamp, Indeterminate, clause, "stamped %s; %s", stamp(t.GenTime), detail)

@@ -40,6 +40,7 @@ func (v *verifier) judgeBareSeal(b []byte) {
 		return
 	}
 	out.describeSeal(s)
+	v = v.of(s.Info.ESID)
 	c := clausesOf(s.Generation)
 	out.structure(s.Generation, s.Notes, c.seal)
 	out.sealSignature(s, c.seal)
@@ -71,6 +72,7 @@ func (v *verifier) judgeSES(out *Signature, value, original []byte, file string)
 		return
 	}
 	out.describeSeal(sig.Seal)
+	v = v.of(sig.Seal.Info.ESID)
 	if !sig.Time.IsZero() {
 		out.SignedAt = stamp(sig.Time)
 	}

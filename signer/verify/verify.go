@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sealkeeper/internal/gm"
+	"sealkeeper/signer/verify/trust"
 )
 
 // Result is the outcome of one check.
@@ -130,6 +131,8 @@ type Options struct {
 	// Makers are the certificates of the seal makers that are trusted. A chain alone does not make a maker: every holder of a seal
 	// certificate has one. Without pins a maker's certificate that looks like a holder's is indeterminate.
 	Makers []*gm.Certificate
+	// TrustLists say whom other regions trust; their entries count beside Roots, Makers and TimestampRoots, each for its own region's seals.
+	TrustLists []*trust.List
 	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked. ErrSealUnknown under a pinned maker is
 	// indeterminate: the maker's own appliance must know what it made.
 	SealStatus     func(ctx context.Context, esid string) (SealState, error)
@@ -145,12 +148,14 @@ const defaultMaxBytes = 64 << 20
 
 // verifier is one call of Document.
 type verifier struct {
-	ctx           context.Context
-	opts          Options
-	roots, others *gm.CertPool
-	links         []*gm.Certificate // what structures enclose
-	crls          []crlList
-	report        *Report
+	ctx    context.Context
+	opts   Options
+	others *gm.CertPool      // what may stand between
+	links  []*gm.Certificate // what structures enclose
+	crls   []crlList
+	lists  []*trust.List
+	esid   string // of the seal that is judged
+	report *Report
 }
 
 // Document judges one file. name is for the report alone; the kind is found in the bytes. A cancelled ctx ends the work with the
@@ -163,13 +168,11 @@ func Document(ctx context.Context, name string, b []byte, opts Options) Report {
 		opts.MaxBytes = defaultMaxBytes
 	}
 	r := &Report{File: clean(name), Kind: kindOf(name, b), Signatures: []Signature{}, Findings: []Check{}}
-	v := &verifier{ctx: ctx, opts: opts, report: r, roots: gm.NewCertPool(), others: gm.NewCertPool()}
-	for _, c := range opts.Roots {
-		v.roots.AddCert(c)
-	}
+	v := &verifier{ctx: ctx, opts: opts, report: r, others: gm.NewCertPool()}
 	for _, c := range opts.Intermediates {
 		v.others.AddCert(c)
 	}
+	v.readLists()
 	v.parseCRLs()
 	v.judge(b)
 	for i := range r.Signatures {
