@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sealctl": main})
 }
 
-// TestScripts runs the sessions in testdata. Commands of their own: "sealed" and "log" make files to judge (see their functions), and "exits CODE
+// TestScripts runs the sessions in testdata. Commands of their own: "sealed" and "log" make files to judge, "publish" and "revoke" sign
+// lists (see their functions), and "exits CODE
 // COMMAND..." demands that very exit code, "hexkey FILE" puts a file's text into $KEY, "approved" and
 // "delegated" check what a device signed.
 func TestScripts(t *testing.T) {
@@ -36,8 +37,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     exits,
-			"sealed":    func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(writeSealed(ts.MkAbs("."))) },
+			"exits":  exits,
+			"sealed": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(writeSealed(ts.MkAbs("."))) },
+			"publish": func(ts *testscript.TestScript, _ bool, a []string) {
+				ts.Check(publish(ts.MkAbs("."), ts.MkAbs(a[0]), ts.MkAbs(a[1])))
+			},
+			"revoke":    func(ts *testscript.TestScript, _ bool, a []string) { ts.Check(revoke(ts.MkAbs("."), ts.MkAbs(a[0]))) },
 			"approved":  approved,
 			"delegated": delegated,
 			"hexkey":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Setenv("KEY", ts.ReadFile(args[0])) },

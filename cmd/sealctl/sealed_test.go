@@ -17,12 +17,16 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"sealkeeper/internal/gm"
 	"sealkeeper/internal/gm/softkey"
 	"sealkeeper/issuance/ca"
 	"sealkeeper/seal"
+	"sealkeeper/signer/cms"
 	"sealkeeper/signer/ofd"
 	"sealkeeper/softhsm-test/ofdgen"
 	"sealkeeper/softhsm-test/synthetic"
@@ -41,7 +45,7 @@ func newSoftKey() (softKey, error) {
 // office is a bureau that made one seal, all keys in software.
 type office struct {
 	root, issuing, maker, certificate, audit []byte // DER
-	auditKey, sealKey                        softKey
+	issuingKey, auditKey, sealKey            softKey
 	esl                                      []byte
 }
 
@@ -55,7 +59,7 @@ func newOffice(now time.Time) (o office, err error) {
 		}
 	}
 	rootKey, issuingKey, makerKey := keys[0], keys[1], keys[2]
-	o.auditKey, o.sealKey = keys[3], keys[4]
+	o.issuingKey, o.auditKey, o.sealKey = keys[1], keys[3], keys[4]
 	ctx, life := context.Background(), ca.DefaultLifetimes()
 	name := func(cn string) pkix.Name { return pkix.Name{Country: []string{"CN"}, CommonName: cn} }
 	if o.root, err = ca.Root(ctx, rootKey, name("示例根"), now, life.Root); err != nil {
@@ -135,10 +139,55 @@ func writeSealed(dir string) error {
 		return err
 	}
 	server, err := tlsCertificate()
-	return errors.Join(err,
-		write(dir, "root.pem", certificatePEM(o.root)), write(dir, "issuing.pem", certificatePEM(o.issuing)), write(dir, "seal.esl", o.esl),
+	if err != nil {
+		return err
+	}
+	offices.Store(dir, o)
+	return errors.Join(
+		write(dir, "root.pem", certificatePEM(o.root)), write(dir, "issuing.pem", certificatePEM(o.issuing)), write(dir, "maker.pem", certificatePEM(o.maker)),
+		write(dir, "publisher.pem", certificatePEM(o.certificate)), write(dir, "seal.esl", o.esl),
 		write(dir, "client.crt", certificatePEM(server.Certificate[0])), write(dir, "plain.ofd", plain), write(dir, "sealed.ofd", sealed), write(dir, "altered.ofd", altered),
 		write(dir, "sign/SignedValue.dat", value), write(dir, "sign/Signature.xml", draft.SignatureXML()))
+}
+
+// offices are those of writeSealed, by directory.
+var offices sync.Map
+
+// publish signs a file with the office's seal, as sealctl sign cms --attached would have the appliance do; revoke makes a revocation list of the
+// authority that names the seal's certificate.
+func publish(dir, in, out string) error {
+	kept, _ := offices.Load(dir)
+	o := kept.(office)
+	content, err := os.ReadFile(in)
+	if err != nil {
+		return err
+	}
+	d, err := cms.Prepare(cms.Request{Form: cms.GM, Algorithm: cms.SM2, Certificate: o.certificate, Digest: gm.SM3(content), Content: content, SigningTime: time.Now()})
+	if err != nil {
+		return err
+	}
+	value, err := o.sealKey.Key.Sign(d.Attributes())
+	if err != nil {
+		return err
+	}
+	der, err := d.Assemble(value, nil)
+	return errors.Join(err, os.WriteFile(out, der, 0o600))
+}
+
+func revoke(dir, out string) error {
+	kept, _ := offices.Load(dir)
+	o := kept.(office)
+	issuer, err := gm.ParseCertificate(o.issuing)
+	if err != nil {
+		return err
+	}
+	c, err := gm.ParseCertificate(o.certificate)
+	if err != nil {
+		return err
+	}
+	der, err := gm.CreateRevocationList(&gm.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour), SignatureAlgorithm: gm.SM2WithSM3,
+		RevokedCertificateEntries: []gm.RevokedCertificate{{SerialNumber: c.SerialNumber, RevocationTime: c.NotBefore}}}, issuer, o.issuingKey.Key.Signer())
+	return errors.Join(err, os.WriteFile(out, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600))
 }
 
 // tlsCertificate makes a self-signed P-256 certificate for 127.0.0.1 that serves and calls.
