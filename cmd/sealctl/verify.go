@@ -18,10 +18,10 @@ import (
 
 // verification judges files on this machine alone: no daemon, no token, no network.
 type verification struct {
-	roots, others, makers, stampers, signers []string
-	lists, publishers, crls                  []string
-	content, language, at                    string
-	jobs                                     int
+	roots, documents, others, makers, stampers, signers []string
+	lists, publishers, crls                             []string
+	content, language, at                               string
+	jobs                                                int
 }
 
 func (s *settings) verify() *cobra.Command {
@@ -37,6 +37,7 @@ Exit codes: 0 all valid, 1 usage or I/O, 3 any invalid, 4 any indeterminate and 
 		Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, files []string) error { return s.judge(cmd, v, files) }}
 	f := cmd.Flags()
 	f.StringArrayVar(&v.roots, "root", nil, "PEM file of trust anchors, repeated")
+	f.StringArrayVar(&v.documents, "document-root", nil, "PEM file of trust anchors that count only for certificates made to sign documents (RFC 9336), repeated")
 	f.StringArrayVar(&v.makers, "maker", nil, "PEM file of seal makers' certificates that are trusted, repeated; others' seals are not")
 	f.StringArrayVar(&v.others, "intermediate", nil, "PEM file of certificates that may stand between, repeated")
 	f.StringArrayVar(&v.stampers, "timestamp-root", nil, "PEM file of trust anchors of time stamps, repeated (default: those of --root)")
@@ -114,7 +115,7 @@ func (v *verification) options() (verify.Options, error) {
 		what  string
 		files []string
 		into  *[]*gm.Certificate
-	}{{"trust anchors", v.roots, &o.Roots}, {"seal makers", v.makers, &o.Makers}, {"intermediate certificates", v.others, &o.Intermediates},
+	}{{"trust anchors", v.roots, &o.Roots}, {"trust anchors of documents", v.documents, &o.DocumentRoots}, {"seal makers", v.makers, &o.Makers}, {"intermediate certificates", v.others, &o.Intermediates},
 		{"trust anchors of time stamps", v.stampers, &o.TimestampRoots}, {"signers", v.signers, &o.Signers}} {
 		if *c.into, err = certificates(c.what, c.files); err != nil {
 			return o, err

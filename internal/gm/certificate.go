@@ -42,6 +42,9 @@ const (
 
 	// ExtKeyUsageAny makes Certificate.Verify accept every purpose; seal certificates carry none or various ones.
 	ExtKeyUsageAny = smx509.ExtKeyUsageAny
+	// The purposes of certificates of services: they sign stamps and status, never documents.
+	ExtKeyUsageTimeStamping = smx509.ExtKeyUsageTimeStamping
+	ExtKeyUsageOCSPSigning  = smx509.ExtKeyUsageOCSPSigning
 )
 
 // ErrCertificate says that bytes are not a certificate this package can use.

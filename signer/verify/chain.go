@@ -2,7 +2,9 @@ package verify
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"fmt"
+	"slices"
 	"time"
 
 	"sealkeeper/internal/gm"
@@ -45,6 +47,28 @@ func (v *verifier) chain(c *seal.Certificate, at time.Time) (Result, string) {
 	return Pass, fmt.Sprintf("certificate %s leads to %s", c.Serial, anchor.Subject)
 }
 
+// services are the purposes of those that sign stamps and status, never documents. TLS is not among them: seal certificates in service name it.
+var services = []gm.ExtKeyUsage{gm.ExtKeyUsageTimeStamping, gm.ExtKeyUsageOCSPSigning}
+
+var oidDocumentSigning = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 36} // RFC 9336
+
+// signatory judges the certificate of who signed a document: as chain, and its purposes.
+func (v *verifier) signatory(c *seal.Certificate, at time.Time) (Result, string) {
+	if c.X509 == nil {
+		return v.chain(c, at)
+	}
+	known, others := c.X509.ExtKeyUsage, c.X509.UnknownExtKeyUsage
+	if len(known) > 0 && len(others) == 0 && !slices.ContainsFunc(known, func(u gm.ExtKeyUsage) bool { return !slices.Contains(services, u) }) {
+		return Fail, fmt.Sprintf("extended key usage of certificate %s is not for documents", c.Serial)
+	}
+	if len(v.opts.DocumentRoots) > 0 && slices.ContainsFunc(others, oidDocumentSigning.Equal) {
+		all := *v
+		all.opts.Roots = slices.Concat(v.opts.Roots, v.opts.DocumentRoots)
+		v = &all
+	}
+	return v.chain(c, at)
+}
+
 // makerCertificate judges the seal maker's certificate at the moment the seal was made. That it had run out by the time the seal signed
 // is reported by name: the standard of 2020 lets such a seal no longer be used, that of 2025 does.
 func (v *verifier) makerCertificate(out *Signature, e *seal.Seal, used time.Time, clause string) {
@@ -63,7 +87,7 @@ func (v *verifier) makerCertificate(out *Signature, e *seal.Seal, used time.Time
 		out.add(CodeMakerCertificate, result, clause, "certificate %s %s", maker.Serial, why)
 		return
 	}
-	result, detail := v.chain(maker, made)
+	result, detail := v.signatory(maker, made)
 	if result == Pass && !maker.ValidAt(used) {
 		result, detail = Note, fmt.Sprintf("%s; it ended %s, before the seal was used", detail, stamp(maker.NotAfter))
 	}

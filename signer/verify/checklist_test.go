@@ -173,6 +173,10 @@ var probes = []probe{
 		f.signer = newParty(t, "41030000000001", 9, usageSign, false, nil)
 		f.request.Certificate = f.signer.der
 	})},
+	{verify.CodeSignerCertificate, verify.Indeterminate, "SignedData by a caller's certificate under an anchor for documents alone", nil, signs(func(t *testing.T, f *fixture) {
+		f.opts.Roots, f.opts.DocumentRoots, f.opts.TimestampRoots = nil, f.opts.Roots, f.opts.Roots
+	})},
+	{verify.CodeSignerCertificate, verify.Fail, "SignedData by a time-stamp authority", nil, signs(func(_ *testing.T, f *fixture) { f.signer, f.request.Certificate = f.tsa, f.tsa.der })},
 	{verify.CodeMakerCertificate, verify.Fail, "the maker is not one of those trusted", nil, func(t *testing.T, f *fixture) {
 		f.maker = newParty(t, "示例他人", 9, usageSign, false, &f.root)
 	}},

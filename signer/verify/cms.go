@@ -157,7 +157,7 @@ func (v *verifier) cmsSigner(out *Signature, signed *signeddata.SignedData, stam
 	}
 	out.Signer = clean(nameOf(c.Certificate))
 	at := moment(stamped, i.SigningTime, v.opts.Now)
-	result, detail := v.with(signed.Certificates).chain(c.Certificate, at)
+	result, detail := v.with(signed.Certificates).signatory(c.Certificate, at)
 	out.add(CodeSignerCertificate, result, clause, "%s", detail)
 	switch {
 	case i.SigningTime.IsZero() && stamped.IsZero():

@@ -87,6 +87,10 @@ func TestP256SignedData(t *testing.T) {
 	if r.Verdict != verify.Valid || r.Signatures[0].Generation != "cms" || r.Signatures[0].Signer != "CN=演示文件签名" {
 		t.Error(r.Text(verify.English))
 	}
+	f.opts.Roots, f.opts.DocumentRoots, f.opts.TimestampRoots = nil, f.opts.Roots, f.opts.Roots
+	if r := verify.Document(t.Context(), "x.p7s", der, f.opts); r.Verdict != verify.Valid {
+		t.Errorf("under an anchor for documents alone: %s", r.Text(verify.English))
+	}
 	f.opts.Content = []byte("x")
 	if r := verify.Document(t.Context(), "x.p7s", der, f.opts); r.Verdict != verify.Invalid {
 		t.Error(r.Text(verify.English))

@@ -231,7 +231,7 @@ func (v *verifier) judgeBareValue(out *Signature, raw [64]byte, deviation gm.Dev
 			return
 		}
 		out.Signer = clean(nameOf(c))
-		result, detail := v.chain(c, v.opts.Now)
+		result, detail := v.signatory(c, v.opts.Now)
 		out.add(CodeSignerCertificate, result, clauseSign, "%s", detail)
 		out.add(CodeSigningTime, NotChecked, clauseSign, "a bare signature states no time")
 		v.revocation(out, nil, used{c, v.opts.Now})

@@ -205,7 +205,8 @@ func ecdsaParty(t testing.TB, f *fixture, serial int64) (*ecdsa.PrivateKey, []by
 		t.Fatal(err)
 	}
 	template := &gm.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "演示文件签名"}, NotBefore: made.AddDate(-1, 0, 0),
-		NotAfter: made.AddDate(10, 0, 0), KeyUsage: 1, BasicConstraintsValid: true, SignatureAlgorithm: gm.SM2WithSM3}
+		NotAfter: made.AddDate(10, 0, 0), KeyUsage: 1, BasicConstraintsValid: true, SignatureAlgorithm: gm.SM2WithSM3,
+		UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 36}}}
 	der, err := gm.CreateCertificate(template, f.root.cert, key.Public(), f.root.key.Signer())
 	if err != nil {
 		t.Fatal(err)

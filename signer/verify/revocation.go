@@ -122,7 +122,7 @@ func revokedIn(l *gm.RevocationList, c *seal.Certificate) time.Time {
 
 // signedByIssuer checks a list under every anchor and link of its issuer's name.
 func (v *verifier) signedByIssuer(l *gm.RevocationList) bool {
-	for _, pool := range [][]*gm.Certificate{v.anchors(v.opts.Now), v.opts.Intermediates, v.links} {
+	for _, pool := range [][]*gm.Certificate{v.anchors(v.opts.Now), v.opts.DocumentRoots, v.opts.Intermediates, v.links} {
 		for _, c := range pool {
 			if bytes.Equal(c.RawSubject, l.RawIssuer) && l.CheckSignatureFrom(c) == nil {
 				return true

@@ -199,7 +199,7 @@ func (v *verifier) signerTimes(out *Signature, sig *seal.Signature, at, stamped 
 		out.add(CodeSignerCertificate, Fail, clause, "%v", err)
 	} else {
 		out.Signer = clean(nameOf(signer))
-		result, detail := v.chain(signer, at)
+		result, detail := v.signatory(signer, at)
 		out.add(CodeSignerCertificate, result, clause, "%s", detail)
 	}
 	e, signing := sig.Seal, moment(sig.Time, stamped)

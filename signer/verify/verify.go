@@ -135,7 +135,10 @@ type Options struct {
 	TrustLists []*trust.List
 	// SealStatus asks the issuing appliance; nil, or an error, leaves seal-status not checked. ErrSealUnknown under a pinned maker is
 	// indeterminate: the maker's own appliance must know what it made.
-	SealStatus     func(ctx context.Context, esid string) (SealState, error)
+	SealStatus func(ctx context.Context, esid string) (SealState, error)
+	// DocumentRoots are anchors that count only for certificates whose purpose is signing documents (RFC 9336): of hierarchies that also
+	// certify other things, such as the callers of an appliance.
+	DocumentRoots  []*gm.Certificate
 	CRLs           [][]byte          // revocation lists, DER; a list counts when an anchor or a link of its issuer's name has signed it
 	TimestampRoots []*gm.Certificate // trust anchors of time-stamp authorities; without them Roots count
 	Signers        []*gm.Certificate // whose bare signatures (Type="Sign" without a certificate) are tried
