@@ -43,6 +43,8 @@ type Config struct {
 	Issuance IssuanceConfig `yaml:"issuance"`
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
+	// Verification is whom verifications trust beside this appliance. Cannot cause a false signature.
+	Verification VerificationConfig `yaml:"verification"`
 	// Pages is the address under which readers reach /v/…, for example https://seal.example.cn; it stands in QR codes. Default: none, and a
 	// request for a QR code is refused. Cannot cause a false signature.
 	Pages  string     `yaml:"pages"`
@@ -66,7 +68,7 @@ type TokenConfig struct {
 	// Label and Serial choose the token; both may be given and must agree. Slots are never used.
 	Label  string `yaml:"label"`
 	Serial string `yaml:"serial"`
-	// PINFile holds the user PIN: mode 0400, this user's, read once at start. Who reads it and reaches the token can sign.
+	// PINFile holds the user PIN: mode 0400, this user's, read at every login. Who reads it and reaches the token can sign.
 	PINFile string `yaml:"pin_file"`
 	// LatchFile remembers a wrong PIN across restarts. Default: pin-latch.json beside the store.
 	LatchFile string `yaml:"latch_file"`
@@ -118,6 +120,17 @@ type PDFGMConfig struct {
 	SubFilter string `yaml:"sub_filter"`
 	// OIDs is gm (GB/T 35275, default) or rfc: the content types of the SignedData.
 	OIDs string `yaml:"oids"`
+}
+
+// VerificationConfig names files whose content counts when documents are judged; they are read again when they change.
+type VerificationConfig struct {
+	// TrustLists are signed lists of other regions; TrustSigners (PEM) are the certificates by which they count.
+	TrustLists   []string `yaml:"trust_lists"`
+	TrustSigners []string `yaml:"trust_signers"`
+	// RevocationLists are CRLs, DER or PEM.
+	RevocationLists []string `yaml:"revocation_lists"`
+	// TimestampRoots (PEM) are anchors of time stamps beside this appliance's own.
+	TimestampRoots []string `yaml:"timestamp_roots"`
 }
 
 // SourcesConfig pins the SM2 public keys (hexadecimal 65-byte points) of the systems whose messages are believed. Who controls a pinned key can
@@ -189,8 +202,17 @@ func (c *Config) resolve(base string) {
 		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.TSA.Roots} {
 		*p = under(base, *p)
 	}
+	c.Verification.resolve(base)
 	if c.Anchor != "token" {
 		c.Anchor = under(base, c.Anchor)
+	}
+}
+
+func (v *VerificationConfig) resolve(base string) {
+	for _, list := range [][]string{v.TrustLists, v.TrustSigners, v.RevocationLists, v.TimestampRoots} {
+		for i, p := range list {
+			list[i] = under(base, p)
+		}
 	}
 }
 
@@ -244,6 +266,7 @@ func (c *Config) checkFormats(need func(ok bool, what string)) {
 	need(c.TSA.Timeout > 0 && c.TSA.Timeout <= time.Minute, "tsa.timeout must be within a minute")
 	need((c.PKI.TSASM2 == "") == (c.PKI.TSAP256 == ""), "pki.tsa_sm2 and pki.tsa_p256 go together")
 	need(c.TSA.URL == "" || webAddress(c.TSA.URL) && c.TSA.Roots != "", "tsa.url must be an http or https address, and needs tsa.roots")
+	need(len(c.Verification.TrustLists) == 0 || len(c.Verification.TrustSigners) > 0, "verification.trust_lists need verification.trust_signers")
 	need(c.Pages == "" || webAddress(c.Pages) && !strings.HasSuffix(c.Pages, "/"), "pages must be an http or https address without a slash at its end")
 	need(pdfName.MatchString(c.PDF.GM.Filter) && pdfName.MatchString(c.PDF.GM.SubFilter), "pdf.gm.filter and pdf.gm.sub_filter must be PDF names without a slash")
 	need(c.PDF.GM.OIDs == "gm" || c.PDF.GM.OIDs == "rfc", "pdf.gm.oids must be gm or rfc")

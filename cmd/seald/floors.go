@@ -42,6 +42,7 @@ type appliance struct {
 	signer    *signer.Signer
 	stamps    *tsa.Service // nil without an embedded time-stamp authority
 	issued    [][]byte     // the SM2 chain: root, issuing, maker, DER
+	judge     *judging
 	started   time.Time
 }
 
@@ -157,7 +158,10 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.openTLS(ctx)
+	if err := a.openTLS(ctx); err != nil {
+		return err
+	}
+	return a.openJudging()
 }
 
 func (a *appliance) openTLS(ctx context.Context) error {

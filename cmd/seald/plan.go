@@ -36,7 +36,9 @@ type PlanConfig struct {
 	Issuance IssuanceConfig `yaml:"issuance"`
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
-	Pages    string         `yaml:"pages"`
+
+	Verification VerificationConfig `yaml:"verification"`
+	Pages        string             `yaml:"pages"`
 }
 
 // PlanClient is one first caller.
@@ -72,6 +74,7 @@ func loadPlan(path string) (*Plan, error) {
 	for _, f := range []*string{&p.Config.Token.Module, &p.Config.Token.PINFile, &p.Config.TSA.Roots} {
 		*f = under(base, *f)
 	}
+	p.Config.Verification.resolve(base)
 	if p.Config.Anchor != "token" {
 		p.Config.Anchor = under(base, p.Config.Anchor)
 	}
@@ -100,7 +103,7 @@ func (p *Plan) check() error {
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Token: p.Config.Token,
-		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Pages: p.Config.Pages, Log: "info",
+		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
 		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}

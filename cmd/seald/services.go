@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"sealkeeper/api"
-	"sealkeeper/internal/gm"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/register"
 	"sealkeeper/signer/verify"
@@ -22,24 +21,11 @@ func (a *appliance) services() api.Services {
 		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
 			return certify(a.tls, csr, name)
 		},
-		Judge: a.judge(), Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise()}
+		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise()}
 	if a.stamps != nil {
 		s.TimeStamp = a.stamps.Answer
 	}
 	return s
-}
-
-// judge gives the verifier this appliance's anchors and its word on the state of its seals.
-func (a *appliance) judge() func() verify.Options {
-	var sorted [3][]*gm.Certificate // root, issuing, maker, as a.issued
-	for i, der := range a.issued {
-		if c, err := gm.ParseCertificate(der); err == nil {
-			sorted[i] = append(sorted[i], c)
-		}
-	}
-	return func() verify.Options {
-		return verify.Options{Roots: sorted[0], Intermediates: sorted[1], Makers: sorted[2], Now: time.Now(), SealStatus: a.sealStatus, MaxBytes: int(a.cfg.Limits.Document)}
-	}
 }
 
 func (a *appliance) sealStatus(ctx context.Context, esid string) (verify.SealState, error) {
