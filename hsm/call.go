@@ -19,8 +19,9 @@ type session struct {
 	final bool     // something has changed in the token: the call must not be repeated
 }
 
-// remedies counts what one call has tried. Each is tried once.
-type remedies struct{ session, handle, epoch bool }
+// remedies counts what one call has tried: a fresh session once, a new search once, a new epoch twice, since the first may have been somebody
+// else's misfortune.
+type remedies struct{ session, handle, epoch int }
 
 // outcome is what an attempt tells about itself besides its error.
 type outcome struct {
@@ -33,13 +34,16 @@ type outcome struct {
 // call runs f with a session of the pool.
 func (m *Module) call(ctx context.Context, act string, f func(s *session) error) error {
 	return m.repeat(ctx, act, func(e *epoch, tried remedies) outcome {
-		h, err := e.pool.borrow(ctx, tried.session)
-		if err != nil {
+		if err := e.pool.enter(ctx); err != nil {
 			return outcome{err: err}
 		}
-		return await(ctx, func() outcome {
+		return m.await(ctx, act, func() outcome {
+			h, err := e.pool.take(tried.session > 0)
+			if err != nil {
+				return outcome{err: err}
+			}
 			s := &session{m: m, e: e, h: h}
-			err := f(s)
+			err = f(s)
 			_, bad := code(err)
 			if bad {
 				m.evictions.Add(1)
@@ -56,7 +60,7 @@ func (m *Module) onDocs(ctx context.Context, act string, id ObjectID, f func(e *
 		if err := e.sign.enter(ctx); err != nil {
 			return outcome{err: err}
 		}
-		return await(ctx, func() outcome {
+		return m.await(ctx, act, func() outcome {
 			defer e.sign.leave()
 			return outcome{used: id, docs: true, err: f(e, e.docs)}
 		})
@@ -69,7 +73,7 @@ func (m *Module) onDesk(ctx context.Context, act string, f func(e *epoch) error)
 		if err := e.desk.enter(ctx); err != nil {
 			return outcome{err: err}
 		}
-		return await(ctx, func() outcome {
+		return m.await(ctx, act, func() outcome {
 			defer e.desk.leave()
 			return outcome{err: f(e)}
 		})
@@ -77,12 +81,16 @@ func (m *Module) onDesk(ctx context.Context, act string, f func(e *epoch) error)
 }
 
 // await runs the C call and waits for it as long as the caller does. The call itself always runs to its end and returns its permit.
-func await(ctx context.Context, run func() outcome) outcome {
-	if ctx.Done() == nil {
+func (m *Module) await(ctx context.Context, act string, run func() outcome) outcome {
+	timed := func() outcome {
+		defer m.inside.enter(act)()
 		return run()
 	}
+	if ctx.Done() == nil {
+		return timed()
+	}
 	done := make(chan outcome, 1)
-	go func() { done <- run() }()
+	go func() { done <- timed() }()
 	select {
 	case o := <-done:
 		return o
@@ -106,35 +114,39 @@ func (m *Module) repeat(ctx context.Context, act string, attempt func(e *epoch, 
 		if o.err == nil {
 			return nil
 		}
-		if errors.Is(o.err, errEnded) {
-			continue // the epoch was over before the call got in
+		if errors.Is(o.err, errEnded) || errors.Is(o.err, errFewer) {
+			continue // the epoch was over before the call got in, or it waits for a session that somebody else has
 		}
-		if again := m.remedy(e, &tried, o); !again {
+		if again := m.remedy(ctx, e, &tried, o); !again {
 			return fmt.Errorf("%s: %w", act, m.verdict(e, o.err))
 		}
 	}
 }
 
-// remedy does what the error calls for and says whether to go on. Every branch is taken at most once per call.
-func (m *Module) remedy(e *epoch, tried *remedies, o outcome) bool {
-	once := func(did *bool) bool {
-		again := !*did && !o.final
-		*did = true
-		return again
+// remedy does what the error calls for and says whether to go on.
+func (m *Module) remedy(ctx context.Context, e *epoch, tried *remedies, o outcome) bool {
+	left := func(did *int, most int) bool {
+		*did++
+		return *did <= most && !o.final
 	}
 	switch classify(o.err) {
 	case classSession:
-		if !o.docs && once(&tried.session) {
+		// crypto11 would keep the dead session and hand it out again: only a new epoch rids it of it.
+		if !o.docs && left(&tried.session, 1) {
+			return true
+		}
+	case classUnwell:
+		if left(&tried.session, 1) {
 			return true
 		}
 	case classHandle:
 		e.keys.forget(o.used)
-		if once(&tried.handle) {
+		if left(&tried.handle, 1) {
 			return true
 		}
 	case classDevice:
-		if e.alive(m.serial) {
-			return false
+		if m.alive(ctx, e) {
+			return left(&tried.session, 1)
 		}
 	case classLogin, classGone, classModule:
 	default:
@@ -142,7 +154,20 @@ func (m *Module) remedy(e *epoch, tried *remedies, o outcome) bool {
 	}
 	// Sessions, login and handles end together.
 	m.end(e, o.err)
-	return once(&tried.epoch)
+	return left(&tried.epoch, 2)
+}
+
+var errAbsent = errors.New("the token does not answer for itself")
+
+// alive asks whether the token is still there, as long as ctx waits: a device that takes longer is not called gone for it.
+func (m *Module) alive(ctx context.Context, e *epoch) bool {
+	o := m.await(ctx, "asking whether the token is there", func() outcome {
+		if e.alive(m.serial) {
+			return outcome{}
+		}
+		return outcome{err: errAbsent}
+	})
+	return !errors.Is(o.err, errAbsent)
 }
 
 // verdict maps an error that no remedy is left for. A device that answers nothing any more is gone, whatever its code.

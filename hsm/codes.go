@@ -19,7 +19,8 @@ const (
 	classLogin                 // logged out: new epoch, or the operator's business
 	classGone                  // the token is away: the epoch is over
 	classModule                // the library was finalised: new epoch
-	classDevice                // the device is unwell: ask whether it is still there
+	classUnwell                // the device or the library is out of order: once more on a fresh session, then a new epoch
+	classDevice                // may be the request, may be the device: ask whether it is still there, then once more
 	classCapacity              // no session to be had
 	classPIN                   // latch, never retry
 )
@@ -45,11 +46,12 @@ var classes = map[pkcs11.Error]class{
 
 	pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED: classModule,
 
-	pkcs11.CKR_DEVICE_ERROR:    classDevice,
-	pkcs11.CKR_DEVICE_MEMORY:   classDevice,
-	pkcs11.CKR_GENERAL_ERROR:   classDevice,
+	pkcs11.CKR_DEVICE_ERROR:  classUnwell,
+	pkcs11.CKR_DEVICE_MEMORY: classUnwell,
+	pkcs11.CKR_HOST_MEMORY:   classUnwell,
+
+	pkcs11.CKR_GENERAL_ERROR:   classDevice, // SoftHSM2 says these two of damaged input as well
 	pkcs11.CKR_FUNCTION_FAILED: classDevice,
-	pkcs11.CKR_HOST_MEMORY:     classDevice,
 
 	pkcs11.CKR_SESSION_COUNT: classCapacity,
 
@@ -89,7 +91,7 @@ func classify(err error) class {
 func sentinel(err error) error {
 	for c, s := range map[class]error{
 		classRefused: ErrRefused, classMissing: ErrUnsupported, classSession: ErrTokenGone, classHandle: ErrNotFound,
-		classLogin: ErrLoggedOut, classGone: ErrTokenGone, classModule: ErrTokenGone, classDevice: ErrRefused,
+		classLogin: ErrLoggedOut, classGone: ErrTokenGone, classModule: ErrTokenGone, classUnwell: ErrTokenGone, classDevice: ErrRefused,
 		classCapacity: ErrBusy, classPIN: ErrLoggedOut,
 	} {
 		if classify(err) == c {

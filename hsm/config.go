@@ -36,6 +36,10 @@ type Config struct {
 	// ManualLogin leaves a lost login lost (ErrLoggedOut) until Reopen. Otherwise it is restored once per call with the same PIN.
 	ManualLogin bool
 
+	// Proven says that this very PIN logged in to this very token before, as the caller knows from an earlier Module. Otherwise the first
+	// login is made under a latch, which stays when the process dies inside C_Login.
+	Proven bool
+
 	Log *slog.Logger // nil discards
 }
 

@@ -246,16 +246,17 @@ func TestReactions(t *testing.T) {
 		want  error
 		epoch uint64 // how many epochs it costs
 	}{
-		"stuck operation":     {pkcs11.CKR_OPERATION_ACTIVE, false, 3, hsm.ErrTokenGone, 2},
-		"token unplugged":     {pkcs11.CKR_DEVICE_REMOVED, false, 2, hsm.ErrTokenGone, 2},
-		"device error":        {pkcs11.CKR_DEVICE_ERROR, false, 1, hsm.ErrRefused, 0},
-		"vendor code":         {0x80000123, false, 1, hsm.ErrRefused, 0},
+		"stuck operation":     {pkcs11.CKR_OPERATION_ACTIVE, false, 4, hsm.ErrTokenGone, 3},
+		"token unplugged":     {pkcs11.CKR_DEVICE_REMOVED, false, 3, hsm.ErrTokenGone, 3},
+		"device error":        {pkcs11.CKR_DEVICE_ERROR, false, 4, hsm.ErrTokenGone, 3},
+		"general error":       {pkcs11.CKR_GENERAL_ERROR, false, 2, hsm.ErrRefused, 0},
+		"vendor code":         {0x80000123, false, 2, hsm.ErrRefused, 0},
 		"key function":        {pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, false, 1, hsm.ErrRefused, 0},
 		"template":            {pkcs11.CKR_TEMPLATE_INCONSISTENT, false, 1, hsm.ErrRefused, 0},
 		"no mechanism":        {pkcs11.CKR_MECHANISM_INVALID, false, 1, hsm.ErrUnsupported, 0},
 		"no session":          {pkcs11.CKR_SESSION_COUNT, false, 1, hsm.ErrBusy, 0},
 		"PIN expired":         {pkcs11.CKR_PIN_EXPIRED, false, 1, hsm.ErrLoggedOut, 0},
-		"handle always stale": {pkcs11.CKR_OBJECT_HANDLE_INVALID, false, 3, hsm.ErrNotFound, 2},
+		"handle always stale": {pkcs11.CKR_OBJECT_HANDLE_INVALID, false, 4, hsm.ErrNotFound, 3},
 		"after a change":      {pkcs11.CKR_SESSION_CLOSED, true, 1, hsm.ErrTokenGone, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,10 +60,10 @@ func (s *session) generate(r GenerateRequest) (Birth, error) {
 		return Birth{}, err
 	}
 	pub, work, err := s.make(a, r)
+	s.final = err == nil || mayHaveHappened(err)
 	if err != nil {
 		return Birth{}, err
 	}
-	s.final = true
 	b, err := s.birth(a, r, pub, work)
 	if err != nil {
 		return Birth{}, s.undo(err, pub, work)
@@ -71,6 +71,15 @@ func (s *session) generate(r GenerateRequest) (Birth, error) {
 	s.e.keys.note(r.ID, r.Label)
 	s.e.keys.put(r.ID, found{handle: work, checked: a.name})
 	return b, nil
+}
+
+// mayHaveHappened: the device failed in the middle, so a key may be there whose handle nobody got. The call must not be repeated.
+func mayHaveHappened(err error) bool {
+	switch classify(err) {
+	case classGone, classUnwell, classDevice:
+		return true
+	}
+	return false
 }
 
 // vacant refuses an identifier or label that is taken. The token is listed once per epoch, not searched per key: a search costs a

@@ -90,18 +90,23 @@ func TestLaw07DamagedLatch(t *testing.T) {
 	}
 }
 
-// A latch that cannot be written still stops this process.
+// A PIN whose refusal could not be remembered is not tried at all.
 func TestLaw07LatchThatCannotBeWritten(t *testing.T) {
 	k := softhsmtest.New(t)
 	cfg := config(t, k, "softhsm2-sm2")
 	cfg.PINFile = writePIN(t, "999999999999")
 	cfg.LatchFile = filepath.Join(t.TempDir(), "missing", "latch.json")
-	if _, err := hsm.Open(t.Context(), cfg); !errors.Is(err, hsm.ErrPINLatched) {
+	if _, err := hsm.Open(t.Context(), cfg); !errors.Is(err, hsm.ErrConfig) {
 		t.Errorf("wrong PIN: %v", err)
 	}
+	if pinCountLow(t, k) {
+		t.Error("the PIN reached the token")
+	}
 	cfg.PINFile, cfg.LatchFile = k.PINFile, filepath.Join(t.TempDir(), "latch.json")
-	if _, err := hsm.Open(t.Context(), cfg); !errors.Is(err, hsm.ErrConfig) {
-		t.Errorf("again: %v", err)
+	m := open(t, cfg)
+	mustSign(t, m, generate(t, m, hsm.SM2))
+	if l, err := hsm.ReadLatch(cfg.LatchFile); l != nil || err != nil {
+		t.Errorf("the latch of a good login stays: %+v, %v", l, err)
 	}
 }
 

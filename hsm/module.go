@@ -3,8 +3,6 @@ package hsm
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -25,6 +23,7 @@ type Module struct {
 	sha256     string // of the module's file
 	profileSM3 string
 	turn       chan struct{} // held by whoever starts or ends an epoch
+	inside     inside        // calls that are in the module now
 	writing    sync.Mutex    // one SetData at a time; with the quirk writes-alone, one write of any object
 
 	mu       sync.Mutex // guards the fields down to closed
@@ -71,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Module, error) {
 	return m, nil
 }
 
-// enter returns the present epoch and starts one where there is none.
+// enter returns the present epoch and starts one where there is none. It waits as long as ctx does.
 func (m *Module) enter(ctx context.Context) (*epoch, error) {
 	m.mu.Lock()
 	e, before := m.cur, m.attempts
@@ -81,39 +80,88 @@ func (m *Module) enter(ctx context.Context) (*epoch, error) {
 	}
 	select {
 	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+		return nil, fmt.Errorf("waiting for the token to open again: %w: %w", ErrTokenGone, context.Cause(ctx))
 	}
 	m.mu.Lock()
-	e, old, closed, after, err := m.cur, m.old, m.closed, m.attempts, m.lastErr
+	e, closed, after, err := m.cur, m.closed, m.attempts, m.lastErr
 	m.mu.Unlock()
 	switch {
 	case e != nil:
-		return e, nil
 	case closed:
-		return nil, fmt.Errorf("module is closed: %w", ErrTokenGone)
-	case after != before && err != nil:
-		return nil, err // somebody tried while this call waited
+		err = fmt.Errorf("module is closed: %w", ErrTokenGone)
+	case after != before && err != nil: // somebody tried while this call waited
 	case m.n > 0 && m.cfg.ManualLogin:
-		return nil, fmt.Errorf("waiting for an operator to log in again: %w", ErrLoggedOut)
+		err = fmt.Errorf("waiting for an operator to log in again: %w", ErrLoggedOut)
+	default:
+		return m.start(ctx)
 	}
-	return m.start(ctx, old)
+	<-m.turn
+	if e != nil {
+		return e, nil
+	}
+	return nil, err
 }
 
-// start shuts the old epoch and begins a new one. The caller holds turn.
-func (m *Module) start(ctx context.Context, old *epoch) (*epoch, error) {
+// drainWait bounds how long a new epoch waits for calls that are still inside the module.
+const drainWait = 5 * time.Second
+
+// start shuts the old epoch and begins a new one. The caller holds turn, which start gives back when it is done; a caller whose context ends
+// before leaves it to the next one.
+func (m *Module) start(ctx context.Context) (*epoch, error) {
+	type result struct {
+		e   *epoch
+		err error
+	}
+	done := make(chan result, 1)
+	begin := func() {
+		defer func() { <-m.turn }()
+		e, err := m.restart()
+		done <- result{e, err}
+	}
+	if ctx.Done() == nil {
+		begin()
+	} else {
+		go begin()
+	}
+	select {
+	case r := <-done:
+		return r.e, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for the token to open: %w: %w", ErrTokenGone, context.Cause(ctx))
+	}
+}
+
+// restart does the work of start.
+func (m *Module) restart() (*epoch, error) {
+	m.mu.Lock()
+	old := m.old
+	m.mu.Unlock()
 	if old != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+		defer cancel()
 		if err := old.shut(ctx); err != nil {
 			return nil, err
 		}
 	}
-	e, err := m.openAndLogIn()
+	e, err := m.openPatiently()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cur, m.old, m.lastErr = e, nil, err
 	m.attempts++
 	return e, err
+}
+
+// openPatiently opens the token. Some go on counting sessions for a moment after they were closed.
+func (m *Module) openPatiently() (*epoch, error) {
+	defer m.inside.enter("opening the token")()
+	for wait := 25 * time.Millisecond; ; wait *= 2 {
+		e, err := m.openAndLogIn()
+		if classify(err) != classCapacity || wait > 200*time.Millisecond {
+			return e, err
+		}
+		time.Sleep(wait)
+	}
 }
 
 func (m *Module) openAndLogIn() (*epoch, error) {
@@ -173,17 +221,17 @@ func (m *Module) end(e *epoch, cause error) {
 func (m *Module) Reopen(ctx context.Context) error {
 	select {
 	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
 	}
 	m.mu.Lock()
-	e, old, closed := m.cur, m.old, m.closed
+	e, closed := m.cur, m.closed
 	m.mu.Unlock()
 	if e != nil || closed {
+		<-m.turn
 		return nil
 	}
-	_, err := m.start(ctx, old)
+	_, err := m.start(ctx)
 	return err
 }
 
@@ -219,113 +267,6 @@ func (m *Module) Close() error {
 		return fmt.Errorf("closing token: %w", err)
 	}
 	return nil
-}
-
-// checkLatch refuses while a latch file exists.
-func (m *Module) checkLatch() error {
-	l, err := ReadLatch(m.cfg.LatchFile)
-	if l == nil {
-		return err
-	}
-	note := ""
-	if pin, pinErr := m.cfg.fetchPIN(); pinErr == nil {
-		if l.samePIN(pin) {
-			note = "; the configured PIN is the one that was refused"
-		}
-		pin.clear()
-	}
-	return errors.Join(fmt.Errorf("token %q since %s (%s)%s: %w", l.Serial, l.Time.Format(time.RFC3339), l.Code, note, ErrPINLatched), err)
-}
-
-// logIn logs in once per epoch. Whatever C_Login answers that is not plainly about something else latches, and nothing is retried.
-func (m *Module) logIn(e *epoch) error {
-	t, err := e.raw.GetTokenInfo(e.slot)
-	if err != nil {
-		return fmt.Errorf("asking token: %w: %w", ErrTokenGone, err)
-	}
-	if err := checkPINFlags(t.Flags); err != nil {
-		return fmt.Errorf("token %q: %w", t.SerialNumber, err)
-	}
-	if err := m.claim(t.SerialNumber); err != nil {
-		return err
-	}
-	if e.login, err = e.openSession(); err != nil {
-		return m.giveUp(fmt.Errorf("opening login session: %w", sentinel(err)))
-	}
-	pin, err := m.cfg.fetchPIN()
-	if err != nil {
-		return m.giveUp(err)
-	}
-	defer pin.clear()
-	proof := pin.proof(m.proofKey[:])
-	same := subtle.ConstantTimeCompare(proof[:], m.proof[:]) == 1
-	if m.proven && !same {
-		return fmt.Errorf("the PIN is another than the one this process logged in with, so it is not tried: %w", ErrLoggedOut)
-	}
-	err = pin.lend(func(s string) error { return e.raw.Login(e.login, m.userType(), s) })
-	if err := m.judgeLogin(err, pin, t.SerialNumber); err != nil {
-		return m.giveUp(err)
-	}
-	if m.proven {
-		m.relogins.Add(1)
-	}
-	m.proof, m.proven = proof, true
-	return nil
-}
-
-// checkPINFlags refuses to try a PIN on a token that would not forgive a mistake.
-func checkPINFlags(flags uint) error {
-	switch {
-	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
-		return fmt.Errorf("the token reports its PIN as locked: %w", ErrPINLatched)
-	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
-		return fmt.Errorf("the token reports one try left for its PIN: %w", ErrPINLatched)
-	}
-	return nil
-}
-
-// giveUp releases the claim when the very first login did not come about.
-func (m *Module) giveUp(err error) error {
-	m.mu.Lock()
-	never := m.closed // the latch could not be written: the claim stays, so that this process does not try again
-	m.mu.Unlock()
-	if m.n == 0 && !never {
-		m.unclaim()
-		m.serial = ""
-	}
-	return err
-}
-
-func (m *Module) judgeLogin(err error, pin secret, serial string) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-		if m.proven {
-			return nil // this PIN logged in before, and the login is still there
-		}
-		return fmt.Errorf("somebody else in this process is logged in, so the PIN cannot be checked: %w: %w", ErrLoggedOut, err)
-	}
-	switch classify(err) {
-	case classGone, classSession, classModule:
-		return fmt.Errorf("logging in: %w", sentinel(err))
-	}
-	m.cfg.Log.Error("PIN refused, latched until an operator clears it", "serial", serial, "code", err.Error(), "latch", m.cfg.LatchFile)
-	if werr := setLatch(m.cfg.LatchFile, serial, pin, err); werr != nil {
-		// Nothing durable remembers it, so at least this process never tries again.
-		m.mu.Lock()
-		m.closed = true
-		m.mu.Unlock()
-		return fmt.Errorf("logging in: %w: %w: %w", ErrPINLatched, err, werr)
-	}
-	return fmt.Errorf("logging in: %w: %w", ErrPINLatched, err)
-}
-
-func (m *Module) userType() uint {
-	if u := m.cfg.Profile.Login.UserType; u != 0 {
-		return uint(u)
-	}
-	return pkcs11.CKU_USER
 }
 
 // Info describes the token; it asks the device.

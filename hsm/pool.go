@@ -12,6 +12,9 @@ import (
 // errEnded: the epoch was over before a permit was had. The call starts again in the next one.
 var errEnded = errors.New("the epoch has ended")
 
+// errFewer: the token has fewer sessions than permits. This one is gone for good; the call waits for another.
+var errFewer = errors.New("the token has no further session")
+
 // lane counts the calls that may be inside the module at once. A permit is held until the C call has returned, whoever waits for it.
 type lane struct {
 	permits chan struct{} // full when nobody is inside
@@ -80,53 +83,47 @@ func newPool(n int, ended <-chan struct{}, open func() (pkcs11.SessionHandle, er
 	return &pool{lane: newLane(n, ended), open: open, close: close, size: n}
 }
 
-// borrow returns a session; with fresh, one that was not lying idle, for after an error.
-func (p *pool) borrow(ctx context.Context, fresh bool) (pkcs11.SessionHandle, error) {
-	for {
-		if err := p.enter(ctx); err != nil {
-			return 0, err
-		}
-		h, err := p.take(fresh)
-		if err == nil {
-			return h, nil
-		}
-		if classify(err) == classCapacity && p.shrink() {
-			continue // the permit is gone for good; wait for a session that somebody else has
-		}
-		p.leave()
-		return 0, err
-	}
-}
-
+// take returns a session to a caller who entered; with fresh, one that was not lying idle, for after an error. When it fails the permit is
+// given up. No lock is held over a call to the module, which may hang.
 func (p *pool) take(fresh bool) (pkcs11.SessionHandle, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var stale pkcs11.SessionHandle
 	if n := len(p.idle); n > 0 && (!fresh || p.total >= p.size) {
 		h := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		if !fresh {
+			p.mu.Unlock()
 			return h, nil
 		}
-		p.close(h)
+		stale = h
 		p.total--
+	}
+	p.total++
+	p.mu.Unlock()
+	if stale != 0 {
+		p.close(stale)
 	}
 	h, err := p.open()
 	if err != nil {
-		return 0, fmt.Errorf("opening session: %w", err)
+		return 0, p.without(err)
 	}
-	p.total++
 	return h, nil
 }
 
-// shrink gives the caller's permit up when the token has no more sessions but others hold some.
-func (p *pool) shrink() bool {
+// without gives the permit of a caller up who got no session: for good when the token has no more and others hold some.
+func (p *pool) without(err error) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.size < 2 || p.total == 0 {
-		return false
+	p.total--
+	fewer := classify(err) == classCapacity && p.size > 1 && p.total > 0
+	if fewer {
+		p.size--
 	}
-	p.size--
-	return true
+	p.mu.Unlock()
+	if fewer {
+		return errFewer
+	}
+	p.leave()
+	return fmt.Errorf("opening session: %w", err)
 }
 
 // giveBack returns the session, or drops it after an error that may have left an operation active.
@@ -136,9 +133,11 @@ func (p *pool) giveBack(h pkcs11.SessionHandle, keep bool) {
 		p.idle = append(p.idle, h)
 	} else {
 		p.total--
-		p.close(h)
 	}
 	p.mu.Unlock()
+	if !keep {
+		p.close(h)
+	}
 	p.leave()
 }
 

@@ -21,10 +21,22 @@ static void close_all(const struct call *c)
 {
 	CK_SESSION_INFO info;
 
+	inside_alone();
 	if (c->about == ABOUT_SLOT)
 		inner->C_CloseAllSessions(c->handle);
 	else if (inner->C_GetSessionInfo(c->handle, &info) == CKR_OK)
 		inner->C_CloseAllSessions(info.slotID);
+	inside_leave();
+}
+
+/* Closes the session of a call, or logs it out. */
+static void end_session(const struct call *c, CK_RV (*how)(CK_SESSION_HANDLE))
+{
+	if (c->about != ABOUT_SESSION)
+		return;
+	inside_alone();
+	how(c->handle);
+	inside_leave();
 }
 
 static CK_RV absent(const struct call *c)
@@ -54,15 +66,13 @@ static bool before(const struct call *c, struct rule *r, CK_RV *rv)
 		*rv = absent(c);
 		return c->about != ABOUT_LIBRARY && !closing(c->name);
 	case ACTION_CLOSE_SESSION:
-		if (c->about == ABOUT_SESSION)
-			inner->C_CloseSession(c->handle);
+		end_session(c, inner->C_CloseSession);
 		return false;
 	case ACTION_CLOSE_ALL:
 		close_all(c);
 		return false;
 	case ACTION_LOGOUT:
-		if (c->about == ABOUT_SESSION)
-			inner->C_Logout(c->handle);
+		end_session(c, inner->C_Logout);
 		return false;
 	case ACTION_DELAY:
 		wait_ms(r->value);
@@ -78,13 +88,25 @@ static bool before(const struct call *c, struct rule *r, CK_RV *rv)
 	}
 }
 
+/* After the call: what it answers. */
+static CK_RV after(const struct rule *r, CK_RV rv)
+{
+	return r->action == ACTION_AFTER ? r->value : rv;
+}
+
 #define WRAP(kind, name, params, handle, args)                                                                         \
 	static CK_RV f_##name params                                                                                   \
 	{                                                                                                              \
 		struct call c = { #name, kind, handle };                                                               \
 		struct rule r;                                                                                         \
 		CK_RV rv;                                                                                              \
-		return before(&c, &r, &rv) ? rv : inner->name args;                                                    \
+                                                                                                                       \
+		if (before(&c, &r, &rv))                                                                               \
+			return rv;                                                                                     \
+		inside_shared();                                                                                       \
+		rv = inner->name args;                                                                                 \
+		inside_leave();                                                                                        \
+		return after(&r, rv);                                                                                  \
 	}
 #define LIBRARY(name, params, args) WRAP(ABOUT_LIBRARY, name, params, 0, args)
 #define SLOT(name, params, args) WRAP(ABOUT_SLOT, name, params, h, args)
@@ -165,8 +187,11 @@ static CK_RV f_C_Login(CK_SESSION_HANDLE h, CK_USER_TYPE user, CK_UTF8CHAR_PTR p
 	CK_RV rv;
 
 	script_log("login begins");
-	if (!before(&c, &r, &rv))
-		rv = inner->C_Login(h, user, pin, len);
+	if (!before(&c, &r, &rv)) {
+		inside_shared();
+		rv = after(&r, inner->C_Login(h, user, pin, len));
+		inside_leave();
+	}
 	script_log("login 0x%08lx", rv);
 	return rv;
 }
@@ -180,10 +205,12 @@ static CK_RV f_C_Sign(CK_SESSION_HANDLE h, CK_BYTE_PTR data, CK_ULONG len, CK_BY
 
 	if (sig != NULL && before(&c, &r, &rv))
 		return rv;
+	inside_shared();
 	rv = inner->C_Sign(h, data, len, sig, sig_len);
+	inside_leave();
 	if (rv == CKR_OK && r.action == ACTION_CORRUPT && *sig_len > 0)
 		sig[*sig_len - 1] ^= 1;
-	return rv;
+	return after(&r, rv);
 }
 
 static CK_RV f_C_SignFinal(CK_SESSION_HANDLE h, CK_BYTE_PTR sig, CK_ULONG_PTR sig_len)
@@ -194,10 +221,12 @@ static CK_RV f_C_SignFinal(CK_SESSION_HANDLE h, CK_BYTE_PTR sig, CK_ULONG_PTR si
 
 	if (sig != NULL && before(&c, &r, &rv))
 		return rv;
+	inside_shared();
 	rv = inner->C_SignFinal(h, sig, sig_len);
+	inside_leave();
 	if (rv == CKR_OK && r.action == ACTION_CORRUPT && *sig_len > 0)
 		sig[*sig_len - 1] ^= 1;
-	return rv;
+	return after(&r, rv);
 }
 
 static CK_RV f_C_GetTokenInfo(CK_SLOT_ID h, CK_TOKEN_INFO_PTR info)
@@ -208,7 +237,9 @@ static CK_RV f_C_GetTokenInfo(CK_SLOT_ID h, CK_TOKEN_INFO_PTR info)
 
 	if (before(&c, &r, &rv))
 		return rv;
+	inside_shared();
 	rv = inner->C_GetTokenInfo(h, info);
+	inside_leave();
 	if (rv != CKR_OK)
 		return rv;
 	if (r.action == ACTION_FLAGS)
@@ -233,10 +264,12 @@ static CK_RV f_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID_PTR list, CK_ULONG_PTR
 		return rv;
 	if (count == NULL)
 		return CKR_ARGUMENTS_BAD;
+	inside_shared();
 	rv = inner->C_GetSlotList(present, NULL, &n); /* some modules look for new tokens only here */
 	n = sizeof(all) / sizeof(all[0]);
 	if (rv == CKR_OK)
 		rv = inner->C_GetSlotList(present, all, &n);
+	inside_leave();
 	if (rv != CKR_OK)
 		return rv;
 	for (CK_ULONG i = 0; i < n; i++)

@@ -13,6 +13,23 @@ CK_FUNCTION_LIST_PTR inner;
 static CK_FUNCTION_LIST table;
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
 
+static pthread_rwlock_t inside = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+void inside_shared(void)
+{
+	pthread_rwlock_rdlock(&inside);
+}
+
+void inside_alone(void)
+{
+	pthread_rwlock_wrlock(&inside);
+}
+
+void inside_leave(void)
+{
+	pthread_rwlock_unlock(&inside);
+}
+
 static void load(void)
 {
 	const char *path = getenv("SEALKEEPER_FAULT_MODULE");

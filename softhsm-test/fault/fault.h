@@ -18,6 +18,7 @@
 enum action {
 	ACTION_NONE,
 	ACTION_RETURN,        /* answer value, call nothing */
+	ACTION_AFTER,         /* make the call, then answer value */
 	ACTION_CLOSE_SESSION, /* close the session first */
 	ACTION_CLOSE_ALL,     /* close every session of the slot first */
 	ACTION_LOGOUT,        /* log the session out first */
@@ -54,6 +55,13 @@ struct call {
 };
 
 extern CK_FUNCTION_LIST_PTR inner;
+
+/* Held for reading in calls to the module underneath, for writing while sessions
+ * are taken from it: SoftHSM2 crashes when a session is closed that another
+ * thread is signing in, and that is not the fault to be shown. */
+void inside_shared(void);
+void inside_alone(void);
+void inside_leave(void);
 
 /* script.c */
 bool script_parse(const char *text, struct rule *rules, size_t *count, char *error, size_t error_len);

@@ -80,7 +80,8 @@ static const struct {
 	enum action action;
 	bool has_value;
 } actions[] = {
-	{ "return", ACTION_RETURN, true },          { "close-session", ACTION_CLOSE_SESSION, false },
+	{ "return", ACTION_RETURN, true },          { "after", ACTION_AFTER, true },
+	{ "close-session", ACTION_CLOSE_SESSION, false },
 	{ "close-all", ACTION_CLOSE_ALL, false },   { "logout", ACTION_LOGOUT, false },
 	{ "absent", ACTION_ABSENT, false },         { "serial", ACTION_SERIAL, true },
 	{ "flags", ACTION_FLAGS, true },            { "delay", ACTION_DELAY, true },
@@ -210,7 +211,12 @@ bool slot_has_serial(CK_SLOT_ID slot, const char *serial)
 	CK_TOKEN_INFO info;
 	char padded[SERIAL_LEN + 1];
 
-	if (inner->C_GetTokenInfo(slot, &info) != CKR_OK)
+	CK_RV rv;
+
+	inside_shared();
+	rv = inner->C_GetTokenInfo(slot, &info);
+	inside_leave();
+	if (rv != CKR_OK)
 		return false;
 	snprintf(padded, sizeof(padded), "%-16s", serial);
 	return memcmp(padded, info.serialNumber, SERIAL_LEN) == 0;
@@ -220,12 +226,18 @@ bool slot_has_serial(CK_SLOT_ID slot, const char *serial)
 static bool slot_of(const struct call *c, CK_SLOT_ID *slot)
 {
 	CK_SESSION_INFO info;
+	CK_RV rv;
 
 	if (c->about == ABOUT_SLOT) {
 		*slot = c->handle;
 		return true;
 	}
-	if (c->about != ABOUT_SESSION || inner->C_GetSessionInfo(c->handle, &info) != CKR_OK)
+	if (c->about != ABOUT_SESSION)
+		return false;
+	inside_shared();
+	rv = inner->C_GetSessionInfo(c->handle, &info);
+	inside_leave();
+	if (rv != CKR_OK)
 		return false;
 	*slot = info.slotID;
 	return true;
@@ -251,7 +263,9 @@ static void vacate(struct rule *r, const struct call *c)
 	if ((r->action != ACTION_ABSENT && r->action != ACTION_SERIAL) || r->vacated || !slot_of(c, &slot))
 		return;
 	r->vacated = true;
+	inside_alone();
 	inner->C_CloseAllSessions(slot);
+	inside_leave();
 }
 
 /* Tells whether a call is struck, and by which rule: the first that fits. */

@@ -213,6 +213,10 @@ static void test_answers(void)
 	EXPECT(CKR_SIGNATURE_INVALID, verify(sig));
 	EXPECT(CKR_OK, sign(session, sig));
 	EXPECT(CKR_OK, verify(sig));
+	say("C_GenerateRandom after=0x32\n");
+	memset(sig, 0, sizeof(sig));
+	EXPECT(CKR_DEVICE_REMOVED, p11->C_GenerateRandom(session, sig, sizeof(sig)));
+	CHECK(memcmp(sig, (CK_BYTE[64]){ 0 }, sizeof(sig)) != 0);
 	CHECK(logged("login 0x00000000") == 3);
 }
 
