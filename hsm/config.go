@@ -16,6 +16,7 @@ import (
 // Config says which token to open and how. It holds no secret: the PIN is fetched when it is needed and cleared afterwards.
 type Config struct {
 	Module  string            // path of the PKCS#11 library
+	Allowed []Allowed         // libraries that may be loaded; empty is any that nobody else can write
 	Profile *firmware.Profile // must match the library and the token
 
 	// The token, by serial or label; with both, both must agree. Never by slot: slot numbers move.
@@ -88,7 +89,7 @@ func (c Config) checked() (Config, error) {
 		return bad("module %q: %w", c.Module, err)
 	}
 	c.Module = path
-	return c, nil
+	return c, c.checkModule()
 }
 
 // fileSHA256 returns the hexadecimal digest of the module's file, for birth evidence.

@@ -46,6 +46,19 @@ func ClearLatch(file string) error {
 	return syncDir(filepath.Dir(file))
 }
 
+// Latched returns ErrPINLatched, with when and why, while the latch exists.
+func Latched(file string) error {
+	l, err := ReadLatch(file)
+	if l == nil {
+		return err
+	}
+	return l.refusal("", err)
+}
+
+func (l *Latch) refusal(note string, err error) error {
+	return errors.Join(fmt.Errorf("token %q since %s (%s)%s: %w", l.Serial, l.Time.Format(time.RFC3339), l.Code, note, ErrPINLatched), err)
+}
+
 // samePIN reports whether pin is the one that was refused.
 func (l *Latch) samePIN(pin secret) bool {
 	key, err := hex.DecodeString(l.Key)

@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/miekg/pkcs11"
 )
@@ -22,7 +21,7 @@ func (m *Module) checkLatch() error {
 		}
 		pin.clear()
 	}
-	return errors.Join(fmt.Errorf("token %q since %s (%s)%s: %w", l.Serial, l.Time.Format(time.RFC3339), l.Code, note, ErrPINLatched), err)
+	return l.refusal(note, err)
 }
 
 // logIn logs in once per epoch. Whatever C_Login answers that is not plainly about something else latches, and nothing is retried.

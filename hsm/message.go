@@ -23,6 +23,9 @@ var (
 	ErrRefused = errors.New("refused by the token")
 	// ErrPINLatched: a PIN was wrong once; nothing logs in again until an operator clears the latch (law 7).
 	ErrPINLatched = errors.New("PIN is latched after a wrong PIN; an operator must clear it")
+	// ErrInterrupted: the process that holds the module ended while the call was in it; whether the call happened is not known. A new process
+	// serves the next call.
+	ErrInterrupted = errors.New("the token's worker process ended while the call was in it")
 	// ErrExists: an object with that identifier or label is already in the token.
 	ErrExists = errors.New("object already exists in the token")
 )

@@ -72,6 +72,12 @@ func (c Config) fetchPIN() (secret, error) {
 	return checkPIN(bytes.TrimSuffix(bytes.TrimSuffix(b[:n], []byte("\n")), []byte("\r")))
 }
 
+// ReadPIN asks the configured source for the PIN once, to hand it to the process that logs in. The caller clears the result.
+func (c Config) ReadPIN() ([]byte, error) {
+	pin, err := c.fetchPIN()
+	return pin.b, err
+}
+
 // checkPIN refuses what must never reach a token: an empty PIN would count as a try, or ask for one at a keypad.
 func checkPIN(b []byte) (secret, error) {
 	if len(b) == 0 || len(b) > maxPIN {
