@@ -115,8 +115,8 @@ func TestKinds(t *testing.T) {
 		kind, code string
 		verdict    verify.Verdict
 	}{
-		{"PDF", "a.pdf", []byte("%PDF-1.7\n"), verify.KindPDF, "unsupported-kind", verify.IndeterminateResult},
-		{"PDF behind some bytes", "a", []byte("\n\n%PDF-1.7\n"), verify.KindPDF, "unsupported-kind", verify.IndeterminateResult},
+		{"PDF", "a.pdf", []byte("%PDF-1.7\n"), verify.KindPDF, "pdf-eof", verify.Invalid},
+		{"PDF behind some bytes", "a", []byte("\n\n%PDF-1.7\n"), verify.KindPDF, "pdf-header", verify.Invalid},
 		{"CMS", "a.p7s", []byte{0x30, 0x03, 0x06, 0x01, 0x2A}, verify.KindCMS, "structure", verify.Invalid},
 		{"nothing known", "a.bin", []byte("hello"), "", "unknown-kind", verify.Invalid},
 		{"OFD by name alone", "a.OFD", []byte("hello"), verify.KindOFD, "not-a-package", verify.Invalid},

@@ -16,6 +16,7 @@ import (
 	"sealkeeper/internal/gm/softkey"
 	"sealkeeper/seal"
 	"sealkeeper/signer/verify"
+	"sealkeeper/softhsm-test/pdfgen"
 )
 
 var update = flag.Bool("update", false, "write the list of checks into docs/verification.md")
@@ -93,7 +94,53 @@ func otherValue(t *testing.T, value, der []byte) []byte {
 	}
 }
 
+// inPDF makes the fixture a PDF of profile pades, tampered with after it was signed.
+func inPDF(certify int, tamper func(t *testing.T, b []byte) []byte) func(*testing.T, *fixture) {
+	return func(t *testing.T, f *fixture) {
+		f.name = "x.pdf"
+		f.build = func(t2 testing.TB) []byte {
+			p := newPaper(t2)
+			p.fixture, p.t = f, t2
+			p.key, p.cert = ecdsaParty(t2, f, 12)
+			b := p.pades(pdfgen.Document("contract", 2), certify)
+			if tamper != nil {
+				b = tamper(t, b)
+			}
+			return b
+		}
+	}
+}
+
 var probes = []probe{
+	{verify.CodeStructure, verify.Fail, "PDF: Contents holds no SignedData", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
+		i := bytes.Index(b, []byte("/Contents <30"))
+		if i < 0 {
+			t.Fatal("no Contents")
+		}
+		copy(b[i:], "/Contents <31")
+		return b
+	})},
+	{verify.CodeReferences, verify.Fail, "PDF: a page's content was written anew by a later revision", nil, inPDF(0, func(_ *testing.T, b []byte) []byte {
+		return revise(b, map[int]string{contentObject: stream("BT ET")})
+	})},
+	{verify.CodeReferences, verify.Fail, "PDF: ByteRange leaves out more than Contents", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
+		i := bytes.Index(b, []byte("/ByteRange [0 "))
+		if i < 0 {
+			t.Fatal("no ByteRange")
+		}
+		b[i+len("/ByteRange [0 ")] ^= 1
+		return b
+	})},
+	{verify.CodeReferences, verify.Fail, "PDF: the catalog was changed although the signature allows no change", nil, inPDF(1, func(t *testing.T, b []byte) []byte {
+		return revise(b, map[int]string{catalogObject: with(t, object(t, b, catalogObject), "/Lang (zh)")})
+	})},
+	{verify.CodeCoverage, verify.Indeterminate, "PDF: a text was laid over the page by a later revision", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
+		page := strings.Replace(object(t, b, pageObject), "/Annots [", "/Annots [90 0 R ", 1)
+		return revise(b, map[int]string{pageObject: page, 90: "<< /Type /Annot /Subtype /FreeText /Rect [0 0 500 500] /Contents (other) >>"})
+	})},
+	{verify.CodeDocumentDigest, verify.Fail, "PDF: a word was changed", nil, inPDF(0, func(_ *testing.T, b []byte) []byte {
+		return bytes.Replace(b, []byte("page 1 of 2"), []byte("page 7 of 2"), 1)
+	})},
 	{verify.CodeStructure, verify.Fail, "bytes behind SES_Signature", nil, onValue(func(_ *testing.T, _ *fixture, b []byte) []byte { return append(b, 0) })},
 	{verify.CodeStructure, verify.Fail, "SES_Signature is cut", nil, onValue(func(_ *testing.T, _ *fixture, b []byte) []byte { return b[:len(b)-1] })},
 	{verify.CodeStructure, verify.Fail, "SES_Signature in BER with indefinite length", nil, onValue(func(_ *testing.T, _ *fixture, b []byte) []byte {
@@ -243,10 +290,16 @@ var probes = []probe{
 	{verify.CodeCertificateRevocation, verify.Fail, "SignedData: the signer's certificate was revoked before it signed", nil, signs(revoked(3, -time.Hour))},
 }
 
+// order is that of the list.
+var order = []string{verify.CodeStructure, verify.CodeReferences, verify.CodeCoverage, verify.CodeDocumentDigest, verify.CodeSignatureValue, verify.CodeSealSignature,
+	verify.CodeSealCopy, verify.CodeSignerInList, verify.CodeSignerCertificate, verify.CodeMakerCertificate, verify.CodeSigningTime, verify.CodeSealValidity,
+	verify.CodeTimestamp, verify.CodeSealTimestamp, verify.CodeRevocation, verify.CodeSealStatus, verify.CodeCertificateRevocation}
+
 // TestCheckList runs the list: in every fixture the check named deviates as stated, and no other check or finding but those named does.
 func TestCheckList(t *testing.T) {
 	sound := map[string]func(*testing.T, *fixture){
 		"a package": func(*testing.T, *fixture) {}, "a seal": alone(func(*testing.T, *fixture) {}), "SignedData": signs(func(*testing.T, *fixture) {}),
+		"a PDF":                    inPDF(0, nil),
 		"a package with a v5 seal": func(t *testing.T, f *fixture) { f.v5(t, stamper(t, f.tsa, made.Add(time.Minute))) },
 	}
 	met := map[string]bool{}
@@ -263,7 +316,9 @@ func TestCheckList(t *testing.T) {
 	}
 	var rows strings.Builder
 	number, of := 0, ""
-	for i, p := range probes {
+	sorted := slices.Clone(probes)
+	slices.SortStableFunc(sorted, func(a, b probe) int { return slices.Index(order, a.code) - slices.Index(order, b.code) })
+	for i, p := range sorted {
 		if p.code != of {
 			number, of = 0, p.code
 		}

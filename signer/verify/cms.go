@@ -21,6 +21,7 @@ type original struct {
 	content []byte                           // in one piece, where it is
 	digest  func(oid string) ([]byte, error) // under an algorithm; nil when the original is not at hand
 	apart   bool                             // the structure must not enclose anything, as a PDF signature must not
+	claimed time.Time                        // the signer's time, stated in what is signed and not in the structure; zero without
 }
 
 // whole is an original in one piece.
@@ -69,11 +70,12 @@ func (v *verifier) judgeCMS(out *Signature, signed *signeddata.SignedData, o ori
 	out.cmsDigest(signed, o, clause)
 	out.cmsValue(signed, o, clause)
 	i := signed.Signer()
-	if !i.SigningTime.IsZero() {
-		out.SignedAt = stamp(i.SigningTime)
+	claimed := moment(i.SigningTime, o.claimed)
+	if !claimed.IsZero() {
+		out.SignedAt = stamp(claimed)
 	}
-	stamped := v.judgeStamp(out, i.Timestamp, over(i.Value), i.SigningTime, "RFC 3161 2.4.2")
-	v.cmsSigner(out, signed, stamped, clause)
+	stamped := v.judgeStamp(out, i.Timestamp, over(i.Value), claimed, "RFC 3161 2.4.2")
+	v.cmsSigner(out, signed, claimed, stamped, clause)
 }
 
 func (s *Signature) cmsStructure(signed *signeddata.SignedData, clause string) {
@@ -147,8 +149,9 @@ func (s *Signature) cmsValue(signed *signeddata.SignedData, o original, clause s
 	}
 }
 
-// cmsSigner judges the certificate and the signing time. A time stamp that holds takes the place of the signer's own clock.
-func (v *verifier) cmsSigner(out *Signature, signed *signeddata.SignedData, stamped time.Time, clause string) {
+// cmsSigner judges the certificate and the signing time. A time stamp that holds takes the place of the signer's own clock. A time outside
+// the certificate leaves open when the value was made (ETSI EN 319 102-1 5.2.6), unlike a seal, whose standard calls it invalid.
+func (v *verifier) cmsSigner(out *Signature, signed *signeddata.SignedData, claimed, stamped time.Time, clause string) {
 	i := signed.Signer()
 	c, err := i.Signatory()
 	if err != nil {
@@ -156,16 +159,16 @@ func (v *verifier) cmsSigner(out *Signature, signed *signeddata.SignedData, stam
 		return
 	}
 	out.Signer = clean(nameOf(c.Certificate))
-	at := moment(stamped, i.SigningTime, v.opts.Now)
+	at := moment(stamped, claimed, v.opts.Now)
 	result, detail := v.with(signed.Certificates).signatory(c.Certificate, at)
 	out.add(CodeSignerCertificate, result, clause, "%s", detail)
 	switch {
-	case i.SigningTime.IsZero() && stamped.IsZero():
+	case claimed.IsZero() && stamped.IsZero():
 		out.add(CodeSigningTime, NotChecked, clause, "the signature states no time")
-	case i.SigningTime.After(v.opts.Now.Add(clockSkew)):
-		out.add(CodeSigningTime, Fail, clause, "%s lies in the future", stamp(i.SigningTime))
+	case claimed.After(v.opts.Now.Add(clockSkew)):
+		out.add(CodeSigningTime, Fail, clause, "%s lies in the future", stamp(claimed))
 	case !c.ValidAt(at):
-		out.add(CodeSigningTime, Fail, clause, "%s lies outside the signer's certificate (%s to %s)", stamp(at), stamp(c.NotBefore), stamp(c.NotAfter))
+		out.add(CodeSigningTime, Indeterminate, clause, "%s lies outside the signer's certificate (%s to %s)", stamp(at), stamp(c.NotBefore), stamp(c.NotAfter))
 	default:
 		out.add(CodeSigningTime, Pass, clause, "%s lies inside the signer's certificate", stamp(at))
 	}

@@ -184,7 +184,7 @@ func (v *verifier) judgeListed(p *pack, b *body, s *listed, d *description, apar
 	if s.kind == "Sign" {
 		v.judgeSign(&out, value, d.raw)
 	} else {
-		v.judgeSES(&out, value, d.raw, d.file)
+		v.judgeSES(&out, value, whole(d.raw), d.file)
 	}
 	out.Checks = append(out.Checks, d.checkReferences(p), v.checkCoverage(p, b, s, d, apart))
 	if s.kind == "Seal" {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -60,12 +61,16 @@ func (v *verifier) judgeBareSeal(b []byte) {
 
 func (v *verifier) judgeBareSignature(b []byte) {
 	out := Signature{Type: "seal", Checks: []Check{}}
-	v.judgeSES(&out, b, v.opts.SignatureXML, "")
+	o := original{}
+	if v.opts.SignatureXML != nil {
+		o = whole(v.opts.SignatureXML)
+	}
+	v.judgeSES(&out, b, o, "")
 	v.report.Signatures = append(v.report.Signatures, out)
 }
 
-// judgeSES judges an SES_Signature over original (Signature.xml), which may be absent; file is the name of original in its package.
-func (v *verifier) judgeSES(out *Signature, value, original []byte, file string) {
+// judgeSES judges an SES_Signature over an original (Signature.xml), which may not be at hand; file is its name in its package.
+func (v *verifier) judgeSES(out *Signature, value []byte, o original, file string) {
 	sig, err := seal.ParseSignature(value)
 	if err != nil {
 		out.add(CodeStructure, Fail, "", "%v", err)
@@ -79,7 +84,7 @@ func (v *verifier) judgeSES(out *Signature, value, original []byte, file string)
 	c := clausesOf(sig.Generation)
 	out.structure(sig.Generation, slices.Concat(sig.Notes, sig.Seal.Notes), c.signature)
 	out.signatureValue(sig, c.signature)
-	out.documentDigest(sig, original, c.signature)
+	out.documentDigest(sig, o, c.signature)
 	if file != "" {
 		out.propertyInfo(sig, file)
 	}
@@ -169,14 +174,19 @@ func (s *Signature) sealSignature(e *seal.Seal, clause string) {
 	s.crypto(CodeSealSignature, clause, "the seal maker's signature fits the seal as received", e.VerifySignature())
 }
 
-func (s *Signature) documentDigest(sig *seal.Signature, original []byte, clause string) {
-	switch {
-	case original == nil:
+func (s *Signature) documentDigest(sig *seal.Signature, o original, clause string) {
+	if o.digest == nil {
 		s.add(CodeDocumentDigest, NotChecked, clause, "the signed original is not at hand")
-	case gm.SM3(original) == sig.DataHash:
+		return
+	}
+	d, err := o.digest(signeddata.OIDSM3)
+	switch {
+	case err != nil:
+		s.add(CodeDocumentDigest, Indeterminate, clause, "%v", err)
+	case bytes.Equal(d, sig.DataHash[:]):
 		s.add(CodeDocumentDigest, Pass, clause, "SM3 of the original is %x", sig.DataHash)
 	default:
-		s.add(CodeDocumentDigest, Fail, clause, "SM3 of the original is %x, signed is %x", gm.SM3(original), sig.DataHash)
+		s.add(CodeDocumentDigest, Fail, clause, "SM3 of the original is %x, signed is %x", d, sig.DataHash)
 	}
 }
 

@@ -1,15 +1,16 @@
 // Package verify judges signed documents and seals: a verdict with named findings, and never an error, since a document that cannot
 // be read is itself a finding.
 //
-// Its one promise is that it hashes the bytes it received (law 6): nothing is re-encoded, and an OFD package is read by this
-// package's own strict reader of ZIP and XML, not by the one that signs. It runs on a machine without a token, store or network.
+// Its one promise is that it hashes the bytes it received (law 6): nothing is re-encoded, and OFD packages and PDF
+// documents are read by strict readers of this side, not by those that sign. It runs on a machine without a token, store or network.
 //
 //	bytes ─ kind ─► seal            ─► checks of the seal ┐
 //	              ► SES_Signature   ─► checks of both     ├─► verdict
 //	              ► SignedData      ─► checks of CMS      │
-//	              ► OFD ─ package ─► references, coverage ┘
+//	              ► OFD ─ package ─► references, coverage │
+//	              ► PDF ─ revisions ► ranges, changes     ┘
 //
-// Limits: PDF is recognised, not judged here; revocation is what the caller's lists and the caller's seal status say. A package may expand to 20 times the input or 64 MiB, whichever is more, and is never held expanded as a whole.
+// Limits: revocation is what the caller's lists and the caller's seal status say. A package may expand to 20 times the input or 64 MiB, whichever is more, and is never held expanded as a whole.
 package verify
 
 import (
@@ -89,7 +90,7 @@ type Check struct {
 // Signature is the report on one signature, or on a seal by itself.
 type Signature struct {
 	ID         string  `json:"id"`         // of the OFD signature; empty for a bare structure
-	Type       string  `json:"type"`       // seal, sign or licence
+	Type       string  `json:"type"`       // seal, sign, licence, or timestamp (of a document, by itself)
 	Generation string  `json:"generation"` // v1, v4, v5, cms, pdf, or bare for SEQUENCE{r,s} alone
 	ESID       string  `json:"esid"`
 	SealName   string  `json:"seal_name"`
@@ -200,9 +201,9 @@ func (v *verifier) judge(b []byte) {
 	case KindCMS:
 		v.judgeCMSFile(b)
 	case KindPDF:
-		v.find("unsupported-kind", Indeterminate, "files of kind %s are not judged", v.report.Kind)
+		v.judgePDF(b)
 	default:
-		v.find("unknown-kind", Fail, "%d bytes that are no OFD, seal or seal signature", len(b))
+		v.find("unknown-kind", Fail, "%d bytes that are no OFD, PDF, seal or signature", len(b))
 	}
 }
 

@@ -148,7 +148,7 @@ func TestVerifierCodesAreDocumented(t *testing.T) {
 		}
 		for _, m := range code.FindAllStringSubmatch(read(t, f), -1) {
 			seen++
-			family := slices.ContainsFunc([]string{"zip-", "xml-", "ofd-"}, func(p string) bool { return strings.HasPrefix(m[1], p) })
+			family := slices.ContainsFunc([]string{"zip-", "xml-", "ofd-", "pdf-"}, func(p string) bool { return strings.HasPrefix(m[1], p) })
 			if !family && !strings.Contains(page, "`"+m[1]+"`") {
 				t.Errorf("%s is not documented (%s)", m[1], filepath.Base(f))
 			}
