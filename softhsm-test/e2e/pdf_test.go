@@ -41,11 +41,20 @@ func TestSealedPDF(t *testing.T) {
 	if out, err := tool(t, "qpdf", "--check", sealed); err != nil || strings.Contains(out, "WARNING") {
 		t.Errorf("qpdf: %v\n%s", err, out)
 	}
+	if r := verified(t, s, sealed, 0); r.Verdict != "valid" || len(r.Signatures) != 2 || result(r.Signatures[0], "timestamp") != "pass" || result(r.Signatures[1], "coverage") != "pass" {
+		t.Errorf("we say of it %+v", r)
+	}
+	if r, err := s.as(t, "department").Verify(t.Context(), "sealed.pdf", second.bytes); err != nil || r.Verdict != "valid" || r.Signatures[0].Conclusion.Zh == "" {
+		t.Errorf("the appliance says of it %+v, %v", r, err)
+	}
 	bad := filepath.Join(dir, "bad.pdf")
 	changed := []byte(strings.Replace(string(second.bytes), "page 1 of 5", "page 7 of 5", 1))
 	write(t, bad, changed)
 	if out, err := tool(t, "pdfsig", "-nocert", bad); strings.Contains(out, "Signature is Valid") || !strings.Contains(out, "Digest Mismatch") {
 		t.Errorf("pdfsig on a changed file: %v\n%s", err, out)
+	}
+	if r := verified(t, s, bad, 3); r.Verdict != "invalid" || result(r.Signatures[1], "document-digest") != "fail" {
+		t.Errorf("we say of the changed file %+v", r)
 	}
 	if first.receipt.Timestamp != "granted" || !strings.HasPrefix(first.receipt.Page, "https://seal.example/v/") {
 		t.Errorf("receipt %+v", first.receipt)
