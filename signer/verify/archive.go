@@ -115,8 +115,9 @@ func openArchive(ctx context.Context, b []byte) (*archive, *refusal) {
 		return nil, r
 	}
 	a := &archive{ctx: ctx, files: make(map[string]*entry, len(entries)), comment: end.comment}
+	x := &expander{}
 	for _, e := range entries {
-		if r := e.expand(ctx); r != nil {
+		if r := e.expand(ctx, x); r != nil {
 			return nil, r
 		}
 		if !e.isDir() {
@@ -335,15 +336,30 @@ func checkSizes(input int, entries []*entry) *refusal {
 	return nil
 }
 
+// expander is what one entry after the other is expanded with.
+type expander struct {
+	flate  io.ReadCloser
+	buffer [32 << 10]byte
+}
+
+func (x *expander) inflate(in io.Reader) io.Reader {
+	if x.flate == nil {
+		x.flate = flate.NewReader(in)
+	} else if err := x.flate.(flate.Resetter).Reset(in, nil); err != nil { // it never fails
+		x.flate = flate.NewReader(in)
+	}
+	return x.flate
+}
+
 // expand reads the entry to its end: exactly the claimed size, all compressed bytes used, checksum right.
-func (e *entry) expand(ctx context.Context) *refusal {
+func (e *entry) expand(ctx context.Context, x *expander) *refusal {
 	crc, sm3 := crc32.NewIEEE(), gm.NewSM3()
 	packed := bytes.NewReader(e.packed)
 	var in io.Reader = packed
 	if e.method == methodDeflate {
-		in = flate.NewReader(packed)
+		in = x.inflate(packed)
 	}
-	n, err := io.Copy(io.MultiWriter(crc, sm3), io.LimitReader(&untilDone{ctx, in}, e.size+1))
+	n, err := io.CopyBuffer(io.MultiWriter(crc, sm3), io.LimitReader(&untilDone{ctx, in}, e.size+1), x.buffer[:])
 	var stopped *refusal
 	switch {
 	case errors.As(err, &stopped):

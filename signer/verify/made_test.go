@@ -217,6 +217,44 @@ func (w *world) build(t testing.TB) []byte {
 	return pack(t, w.order, files)
 }
 
+// listOf is a Signatures.xml of n signatures.
+func listOf(n int) string {
+	var b strings.Builder
+	b.WriteString(`<ofd:Signatures xmlns:ofd="http://www.ofdspec.org/2016"><ofd:MaxSignId>9</ofd:MaxSignId>`)
+	for i := range n {
+		fmt.Fprintf(&b, `<ofd:Signature ID="s%03d" Type="Seal" BaseLoc="Sign_%d/Signature.xml"/>`, i+1, i)
+	}
+	return b.String() + `</ofd:Signatures>`
+}
+
+// buildMany signs the package n times with one seal, each time over everything but the list.
+func (w *world) buildMany(t testing.TB, n int) []byte {
+	t.Helper()
+	sealDER := w.seal(t)
+	for i := range n {
+		dir := fmt.Sprintf("Doc_0/Signs/Sign_%d/", i)
+		w.add(dir+"Seal.esl", string(sealDER))
+		var refs strings.Builder
+		for _, name := range w.order {
+			if name != "Doc_0/Signs/Signatures.xml" {
+				d := gm.SM3([]byte(w.files[name]))
+				fmt.Fprintf(&refs, `<ofd:Reference FileRef="/%s"><ofd:CheckValue>%s</ofd:CheckValue></ofd:Reference>`, name, base64.StdEncoding.EncodeToString(d[:]))
+			}
+		}
+		xml := `<?xml version="1.0" encoding="UTF-8"?><ofd:Signature xmlns:ofd="http://www.ofdspec.org/2016"><ofd:SignedInfo>` +
+			`<ofd:Provider ProviderName="test"/><ofd:SignatureMethod>1.2.156.10197.1.501</ofd:SignatureMethod><ofd:References CheckMethod="SM3">` + refs.String() +
+			`</ofd:References><ofd:StampAnnot ID="1" PageRef="1" Boundary="10 10 40 40"/><ofd:Seal><ofd:BaseLoc>Seal.esl</ofd:BaseLoc></ofd:Seal></ofd:SignedInfo>` +
+			`<ofd:SignedValue>SignedValue.dat</ofd:SignedValue></ofd:Signature>`
+		w.add(dir+"Signature.xml", xml)
+		w.add(dir+"SignedValue.dat", string(w.sign(t, sealDER, []byte(xml))))
+	}
+	files := map[string][]byte{}
+	for name, content := range w.files {
+		files[name] = []byte(content)
+	}
+	return pack(t, w.order, files)
+}
+
 func pack(t testing.TB, order []string, files map[string][]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
