@@ -115,7 +115,7 @@ func (p *Package) readDocument() error {
 	if _, err := p.arc.file(name); err != nil {
 		return fmt.Errorf("%w: %w", ErrDocRoot, err)
 	}
-	d := &documentReader{part: name, lim: p.lim, seen: once{}, ids: map[string]bool{}}
+	d := &documentReader{part: name, lim: p.lim, seen: once{}, ids: map[string]bool{}, templates: map[string]string{}}
 	err := p.walk(name, "Document", visitor{open: d.open, close: d.close})
 	if errors.Is(err, errRootElement) {
 		return fmt.Errorf("%w: %w", ErrDocRoot, err)
@@ -129,6 +129,7 @@ func (p *Package) readDocument() error {
 	if err := p.readPages(d); err != nil {
 		return err
 	}
+	p.templates = d.templates
 	return p.readShown(d.shown)
 }
 
@@ -152,6 +153,8 @@ type documentReader struct {
 	box   string // the document's PhysicalBox, "" when it has none
 	pages []pageRef
 	shown []string // other XML parts that make up what is shown
+
+	templates map[string]string // part of a template page, by identifier
 }
 
 // show notes a part that the document's appearance hangs on.
@@ -159,6 +162,17 @@ func (d *documentReader) show(loc string) error {
 	part, err := resolve(d.part, loc)
 	d.shown = append(d.shown, part)
 	return err
+}
+
+// template notes a template page. Of two with one identifier the first is searched; both are protected.
+func (d *documentReader) template(e xml.StartElement) error {
+	if err := d.show(attr(e, "BaseLoc")); err != nil {
+		return err
+	}
+	if id := attr(e, "ID"); d.templates[id] == "" {
+		d.templates[id] = d.shown[len(d.shown)-1]
+	}
+	return nil
 }
 
 func (d *documentReader) open(p []string, e xml.StartElement, _ span) (bool, error) {
@@ -170,7 +184,7 @@ func (d *documentReader) open(p []string, e xml.StartElement, _ span) (bool, err
 	case is(p, "Document", "Pages", "Page"):
 		return false, d.page(e)
 	case is(p, "Document", "CommonData", "TemplatePage"):
-		return false, d.show(attr(e, "BaseLoc"))
+		return false, d.template(e)
 	case is(p, "Document", "CommonData", "PublicRes"), is(p, "Document", "CommonData", "DocumentRes"), is(p, "Document", "Annotations"):
 		return true, nil
 	}
@@ -254,6 +268,7 @@ func (p *Package) readPages(d *documentReader) error {
 		if err != nil {
 			return fmt.Errorf("page %d: %w", i+1, err)
 		}
+		p.parts = append(p.parts, ref.part)
 		p.pages = append(p.pages, Page{Index: i + 1, ID: ref.id, WidthMM: w, HeightMM: h})
 	}
 	return nil

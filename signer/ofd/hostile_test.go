@@ -18,7 +18,7 @@ import (
 // named lists every error that Open and Prepare may return.
 var named = []error{
 	ErrNotZip, ErrZipStructure, ErrEntryData, ErrEntryName, ErrEntryKind, ErrDuplicate, ErrEncrypted, ErrMethod, ErrBomb, ErrTooManyEntries,
-	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSeveralDocuments, ErrIntegrityList,
+	ErrXML, ErrEntity, ErrDepth, ErrPath, ErrDocRoot, ErrMissingPart, ErrPageBox, ErrTooManyPages, ErrSeveralDocuments, ErrIntegrityList, ErrPrepared, ErrText,
 	ErrEarlierSignature, ErrRequest, ErrStamp, ErrPage, ErrStampOutside, ErrWholeDocument,
 }
 
@@ -465,7 +465,7 @@ func FuzzXML(f *testing.F) {
 			t.Fatalf("unnamed refusal: %v", err)
 		}
 		if l, err := parseList("Doc_0/Signs/Signatures.xml", b, lim); err == nil {
-			edited := l.addSignature("s999", "/Doc_0/Signs/Sign_0/Signature.xml", "s999")
+			edited := l.addSignature(listed{"s999", Seal, "/Doc_0/Signs/Sign_0/Signature.xml", "s999"})
 			again, err := parseList(l.part, edited, lim)
 			if !l.ids["s999"] && (err != nil || len(again.parts) != len(l.parts)+1 || again.last < 999) {
 				t.Fatalf("edited list reads %+v, %v:\n%s", again, err, edited)

@@ -313,7 +313,12 @@ func TestRefusedRequests(t *testing.T) {
 		"provider with newline": {with(func(r *Request) { r.ProviderCompany = "a\nb" }), ErrRequest},
 		"provider not UTF-8":    {with(func(r *Request) { r.ProviderVersion = "\xff" }), ErrRequest},
 		"no time":               {with(func(r *Request) { r.SignatureTime = time.Time{} }), ErrRequest},
-		"whole document":        {with(func(r *Request) { r.Mode = WholeDocument }), ErrRequest},
+		"whole document":        {with(func(r *Request) { r.Mode = WholeDocument }), nil},
+		"no such mode":          {with(func(r *Request) { r.Mode = 2 }), ErrRequest},
+		"no such type":          {with(func(r *Request) { r.Type = 2 }), ErrRequest},
+		"without seal":          {with(func(r *Request) { r.Type, r.Seal, r.Stamps = Sign, nil, nil }), nil},
+		"no seal, but a stamp":  {with(func(r *Request) { r.Type, r.Seal = Sign, nil }), ErrRequest},
+		"no stamp, but a seal":  {with(func(r *Request) { r.Type, r.Stamps = Sign, nil }), ErrRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := p.Prepare(c.req)

@@ -4,7 +4,9 @@
 // Its one promise is that Embed is a pure function of the document, the request and the signed value, and that every entry it does not
 // have to change leaves it byte for byte, local header and compressed data included:
 //
-//	Open ─► Package.Pages, Package.Prepare ─► Draft.DataHash ─(seal signature, made elsewhere)─► Draft.Embed
+//	Open ─► Package.Pages, Package.Find, Package.Prepare ─► Draft.DataHash ─(signature, made elsewhere)─► Draft.Embed
+//
+// Where the signature comes later, Draft.Prepared is the package without it, and Embed of this package puts it in, to the same bytes.
 //
 // The reader expects hostile input. It accepts one reading of a package or none: whatever two readers could understand differently
 // (duplicate or case-variant names, bytes outside every entry, a local header unlike its directory record, document type
@@ -18,6 +20,7 @@ package ofd
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // The named refusals of Open. Each wraps into an error that says where.
@@ -67,7 +70,7 @@ var (
 	ErrEarlierSignature = errors.New("an earlier signature is already broken")
 )
 
-// The named refusals of Prepare and Embed.
+// The named refusals of Prepare, OpenPrepared and Embed.
 var (
 	// ErrRequest: seal, time, provider, mode or signed value is missing or cannot be written.
 	ErrRequest = errors.New("signing request is not usable")
@@ -80,6 +83,8 @@ var (
 	// ErrWholeDocument: an earlier signature protects a file that signing must change (whole-document mode protects Signatures.xml), so
 	// another signature would break it.
 	ErrWholeDocument = errors.New("an earlier signature protects the whole document")
+	// ErrPrepared: the package is not one that Draft.Prepared gave: no signature waits for its value, or several do.
+	ErrPrepared = errors.New("not a package prepared for its signature")
 )
 
 // Limits bound what Open and Prepare accept. A zero field means the default; the defaults stay inside what signer/verify reads, so that
@@ -98,6 +103,8 @@ type Limits struct {
 	Attributes int     // attributes of one element; 256
 	NameBytes  int     // length of an entry name; 512
 	PageMM     float64 // width or height of a page in millimetres; 20,000
+	Glyphs     int     // characters of one page that Find looks through; 200,000
+	TextBytes  int64   // XML that Find reads of one Package, all searches together; 512 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -123,6 +130,8 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.Depth, 128)
 	orInt(&l.Attributes, 256)
 	orInt(&l.NameBytes, 512)
+	orInt(&l.Glyphs, 200_000)
+	orInt64(&l.TextBytes, 512<<20)
 	if l.PageMM <= 0 {
 		l.PageMM = 20_000
 	}
@@ -149,6 +158,13 @@ type Package struct {
 	lists  []*signList // one per body that has one, in order; nil otherwise
 	earl   earlier
 	xml    int64 // bytes of XML read so far, while opening
+
+	prepared bool      // opened by OpenPrepared
+	waiting  []waiting // its signatures without value
+
+	parts     []string          // of each page
+	templates map[string]string // part by identifier
+	searched  atomic.Int64      // bytes of XML that Find has read
 }
 
 const rootPart = "OFD.xml" // GB/T 33190 §7.1: the one fixed name
@@ -162,15 +178,20 @@ func OpenDocument(b []byte, n int, lim Limits) (*Package, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("document %d: %w", n, ErrDocRoot)
 	}
+	return open(b, n, lim, false)
+}
+
+// open reads a package; a prepared one may have an integrity list, and signatures without their value.
+func open(b []byte, n int, lim Limits, prepared bool) (*Package, error) {
 	lim = lim.withDefaults()
 	arc, err := readArchive(b, lim)
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseProtected(arc); err != nil {
+	if err := refuseProtected(arc, prepared); err != nil {
 		return nil, err
 	}
-	p := &Package{lim: lim, arc: arc}
+	p := &Package{lim: lim, arc: arc, prepared: prepared}
 	if err := arc.digestAll(); err != nil {
 		return nil, err
 	}
@@ -188,9 +209,9 @@ func OpenDocument(b []byte, n int, lim Limits) (*Package, error) {
 }
 
 // refuseProtected refuses the two protections of GM/T 0099 that sealing would break or cannot see through.
-func refuseProtected(a *archive) error {
-	for name, why := range map[string]error{"OFDEntries.xml": ErrIntegrityList, "Encryptions.xml": ErrEncrypted, "decryptseed.dat": ErrEncrypted} {
-		if a.names.file(name) {
+func refuseProtected(a *archive, prepared bool) error {
+	for name, why := range map[string]error{entriesPart: ErrIntegrityList, "Encryptions.xml": ErrEncrypted, "decryptseed.dat": ErrEncrypted} {
+		if a.names.file(name) && !(prepared && name == entriesPart) {
 			return fmt.Errorf("part %s (GM/T 0099): %w", name, why)
 		}
 	}

@@ -3,6 +3,8 @@ package ofd
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -24,31 +26,57 @@ type Mode int
 const (
 	// Continued leaves Signatures.xml unprotected, so that others may sign after this one.
 	Continued Mode = iota
-	// WholeDocument would protect Signatures.xml too and end the signing. It is not offered yet: Prepare refuses it with ErrRequest.
+	// WholeDocument protects every list of signatures too and ends the signing: Prepare refuses the next one with ErrWholeDocument.
 	WholeDocument
 )
 
-// Request says what one seal signature shows and states.
+// Type says what the value of a signature is.
+type Type int
+
+const (
+	// Seal is an SES_Signature (GB/T 38540): it shows a seal.
+	Seal Type = iota
+	// Sign is SignedData (GB/T 35275, GM/T 0099 §7.2.2): it shows nothing and has no seal.
+	Sign
+)
+
+func (t Type) String() string {
+	if t == Sign {
+		return "Sign"
+	}
+	return "Seal"
+}
+
+// Request says what one signature shows and states.
 type Request struct {
-	Stamps          []Stamp
-	Seal            []byte    // the SESeal, copied to Seal.esl
+	Type            Type
+	Stamps          []Stamp   // none for Sign
+	Seal            []byte    // the SESeal, copied to Seal.esl; none for Sign
 	SignatureTime   time.Time // written in whole seconds UTC, also as the new entries' time; informative, timeInfo counts
 	ProviderName    string    // required
 	ProviderVersion string
 	ProviderCompany string
 	Mode            Mode
+	Integrity       bool // write the integrity list of GM/T 0099, which ends the signing too
 }
 
 // Draft is a document on the way to being signed. It is immutable; Embed may be called any number of times.
 type Draft struct {
 	arc          *archive
+	kind         Type
+	seal         []byte
 	replaced     map[*entry][]byte
-	added        []newEntry
+	added        []newEntry // but the values
 	signatureXML []byte
-	list         string // entry name of Signatures.xml, which this signature leaves open
+	open         map[string]bool // entry names of the lists of signatures, where this signature leaves them open
 	property     string
 	valuePart    string
 	time         time.Time
+
+	entries   []byte // OFDEntries.xml, nil for none
+	entryPart string // where its value goes
+	entryDone bool   // the prepared package has its value already
+	entry     []byte // its value, nil as long as there is none
 }
 
 type newEntry struct {
@@ -69,11 +97,15 @@ func (r Request) check() error {
 	switch {
 	case r.ProviderName == "":
 		return bad("no provider name")
-	case len(r.Seal) == 0 || len(r.Seal) > maxSealBytes:
+	case r.Type != Seal && r.Type != Sign:
+		return bad("type")
+	case r.Type == Sign && len(r.Seal)+len(r.Stamps) > 0:
+		return bad("a signature without seal shows none")
+	case r.Type == Seal && (len(r.Seal) == 0 || len(r.Seal) > maxSealBytes):
 		return bad(fmt.Sprintf("seal of %d bytes", len(r.Seal)))
 	case year < 1980 || year > 2107: // what a ZIP entry can date
 		return bad("signature time")
-	case r.Mode != Continued:
+	case r.Mode != Continued && r.Mode != WholeDocument:
 		return bad("mode")
 	}
 	return nil
@@ -85,17 +117,23 @@ func (p *Package) Prepare(req Request) (*Draft, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	if err := p.checkStamps(req.Stamps); err != nil {
+	if err := p.checkStamps(req); err != nil {
 		return nil, err
 	}
 	dir := p.bodies[p.body].dir() + "Signs/"
 	sign := fmt.Sprintf("%sSign_%d/", dir, p.nextSign(dir))
-	d := &Draft{arc: p.arc, replaced: map[*entry][]byte{}, time: req.SignatureTime.UTC(), property: "/" + sign + "Signature.xml", valuePart: sign + "SignedValue.dat"}
+	d := &Draft{arc: p.arc, kind: req.Type, seal: append([]byte(nil), req.Seal...), replaced: map[*entry][]byte{}, time: req.SignatureTime.UTC(),
+		property: "/" + sign + "Signature.xml", valuePart: sign + "SignedValue.dat"}
 	last := p.earl.last + 1 + len(req.Stamps)
-	if err := p.layList(d, dir, signID(p.earl.last+1), signID(last)); err != nil {
+	if err := p.layList(d, dir, listed{signID(p.earl.last + 1), req.Type, d.property, signID(last)}, req.Mode); err != nil {
 		return nil, err
 	}
-	d.added = append(d.added, newEntry{sign + "Seal.esl", append([]byte(nil), req.Seal...)})
+	if req.Type == Seal {
+		d.added = append(d.added, newEntry{sign + "Seal.esl", d.seal})
+	}
+	if req.Integrity {
+		p.layEntries(d, req)
+	}
 	d.signatureXML = p.describe(d, req, sign)
 	d.added = append(d.added, newEntry{sign + "Signature.xml", d.signatureXML})
 	if err := p.checkNew(d); err != nil {
@@ -107,14 +145,20 @@ func (p *Package) Prepare(req Request) (*Draft, error) {
 func signID(n int) string { return fmt.Sprintf("s%03d", n) }
 
 // layList creates or extends Signatures.xml and, the first time, enters it in OFD.xml.
-func (p *Package) layList(d *Draft, dir, id, maxID string) error {
-	if l := p.lists[p.body]; l != nil {
-		d.list = l.part
-		return p.replace(d, l.part, l.addSignature(id, d.property, maxID))
+func (p *Package) layList(d *Draft, dir string, s listed, m Mode) error {
+	list, own := dir+"Signatures.xml", p.lists[p.body]
+	if own != nil {
+		list = own.part
 	}
-	d.list = dir + "Signatures.xml"
-	d.added = append(d.added, newEntry{d.list, newList(id, d.property, maxID)})
-	return p.replace(d, rootPart, enterList(p.root, p.bodies[p.body], "/"+d.list))
+	if m == Continued {
+		d.open = maps.Clone(p.earl.lists)
+		d.open[list] = true
+	}
+	if own != nil {
+		return p.replace(d, list, own.addSignature(s))
+	}
+	d.added = append(d.added, newEntry{list, newList(s)})
+	return p.replace(d, rootPart, enterList(p.root, p.bodies[p.body], "/"+list))
 }
 
 // replace gives a part new content, unless an earlier signature protects it.
@@ -132,22 +176,30 @@ func (p *Package) replace(d *Draft, part string, data []byte) error {
 
 // checkNew refuses new entries whose names collide with what is there.
 func (p *Package) checkNew(d *Draft) error {
+	if err := p.checkNames(d); err != nil {
+		return err
+	}
+	n, text := len(p.arc.entries)+len(d.added)+len(d.values(nil)), max(len(d.signatureXML), len(d.entries))
+	if n > min(p.lim.Entries, 0xFFFE) || p.Signatures() >= p.lim.Signatures || text > p.lim.PartBytes {
+		return fmt.Errorf("%d entries, %d signatures before, description of %d bytes: %w", n, p.Signatures(), text, ErrTooManyEntries)
+	}
+	return nil
+}
+
+func (p *Package) checkNames(d *Draft) error {
 	names := newNameSet()
 	for _, e := range p.arc.entries {
 		if err := names.add(e.name); err != nil {
 			return err
 		}
 	}
-	for _, n := range append(d.added[:len(d.added):len(d.added)], newEntry{name: d.valuePart}) {
+	for _, n := range append(d.added[:len(d.added):len(d.added)], d.values(nil)...) {
 		if err := names.add(n.name); err != nil {
 			return err
 		}
 		if len(n.name) > p.lim.NameBytes {
 			return fmt.Errorf("entry %.80q: %w", n.name, ErrEntryName)
 		}
-	}
-	if n := len(p.arc.entries) + len(d.added) + 1; n > min(p.lim.Entries, 0xFFFE) || p.Signatures() >= p.lim.Signatures || len(d.signatureXML) > p.lim.PartBytes {
-		return fmt.Errorf("%d entries, %d signatures before, description of %d bytes: %w", n, p.Signatures(), len(d.signatureXML), ErrTooManyEntries)
 	}
 	return nil
 }
@@ -173,12 +225,15 @@ func (p *Package) describe(d *Draft, req Request, sign string) []byte {
 		}
 		b.WriteString("/>")
 	}
-	b.WriteString("<ofd:Seal><ofd:BaseLoc>/" + escape(sign) + "Seal.esl</ofd:BaseLoc></ofd:Seal></ofd:SignedInfo><ofd:SignedValue>/" +
-		escape(d.valuePart) + "</ofd:SignedValue></ofd:Signature>")
+	if req.Type == Seal {
+		b.WriteString("<ofd:Seal><ofd:BaseLoc>/" + escape(sign) + "Seal.esl</ofd:BaseLoc></ofd:Seal>")
+	}
+	b.WriteString("</ofd:SignedInfo><ofd:SignedValue>/" + escape(d.valuePart) + "</ofd:SignedValue></ofd:Signature>")
 	return []byte(b.String())
 }
 
-// references lists every file then in the package but the lists of signatures: continued mode.
+// references lists every file then in the package; in continued mode all but the lists of signatures. What is still to come, the values and
+// this description, no signature can protect by a digest.
 func (p *Package) references(b *strings.Builder, d *Draft) {
 	reference := func(name string, digest [32]byte) {
 		b.WriteString(`<ofd:Reference FileRef="/` + escape(name) + `"><ofd:CheckValue>` + base64.StdEncoding.EncodeToString(digest[:]) +
@@ -186,7 +241,7 @@ func (p *Package) references(b *strings.Builder, d *Draft) {
 	}
 	for _, e := range p.arc.entries {
 		switch data, changed := d.replaced[e]; {
-		case e.dir() || p.earl.lists[e.name]:
+		case e.dir() || d.open[e.name]:
 		case changed:
 			reference(e.name, gm.SM3(data))
 		default:
@@ -194,7 +249,7 @@ func (p *Package) references(b *strings.Builder, d *Draft) {
 		}
 	}
 	for _, n := range d.added {
-		if n.name != d.list {
+		if !d.open[n.name] {
 			reference(n.name, gm.SM3(n.data))
 		}
 	}
@@ -203,7 +258,13 @@ func (p *Package) references(b *strings.Builder, d *Draft) {
 // SignatureXML returns the exact bytes of Signature.xml, which must not be modified.
 func (d *Draft) SignatureXML() []byte { return d.signatureXML }
 
-// DataHash returns SM3 of SignatureXML without Z: the dataHash of TBS_Sign (GB/T 38540).
+// Type says what Embed takes.
+func (d *Draft) Type() Type { return d.kind }
+
+// SealDER returns the seal of the request, nil for Sign; it must not be modified.
+func (d *Draft) SealDER() []byte { return d.seal }
+
+// DataHash returns SM3 of SignatureXML without Z: the dataHash of TBS_Sign (GB/T 38540), or for Sign the messageDigest of SignedData.
 func (d *Draft) DataHash() [32]byte { return gm.SM3(d.signatureXML) }
 
 // PropertyInfo returns the absolute package path of Signature.xml: the propertyInfo of TBS_Sign.
@@ -215,5 +276,17 @@ func (d *Draft) Embed(signedValue []byte) ([]byte, error) {
 	if len(signedValue) == 0 || len(signedValue) > 2*maxSealBytes {
 		return nil, fmt.Errorf("signed value of %d bytes: %w", len(signedValue), ErrRequest)
 	}
-	return d.arc.rewrite(d.replaced, append(d.added[:len(d.added):len(d.added)], newEntry{d.valuePart, signedValue}), d.time)
+	if d.entries != nil && d.entry == nil && !d.entryDone {
+		return nil, fmt.Errorf("no value of the integrity list: %w", ErrRequest)
+	}
+	return d.arc.rewrite(d.replaced, append(d.added[:len(d.added):len(d.added)], d.values(signedValue)...), d.time)
+}
+
+// values are the entries that come last.
+func (d *Draft) values(signedValue []byte) []newEntry {
+	v := []newEntry{{d.valuePart, signedValue}}
+	if d.entries != nil && !d.entryDone {
+		v = slices.Insert(v, 0, newEntry{d.entryPart, d.entry})
+	}
+	return v
 }

@@ -20,6 +20,7 @@ type signList struct {
 	last   int    // highest number found in MaxSignId and IDs
 	ids    map[string]bool
 	parts  []string // Signature.xml of each signature
+	kinds  []string // Type of each
 }
 
 // earlier is what the signatures already present mean for the next one.
@@ -47,8 +48,8 @@ func (p *Package) readSignatures() error {
 		}
 		p.lists[i], p.earl.lists[l.part] = l, true
 		p.earl.last = max(p.earl.last, l.last)
-		for _, part := range l.parts {
-			if err := p.readEarlier(part); err != nil {
+		for i, part := range l.parts {
+			if err := p.readEarlier(part, l.kinds[i]); err != nil {
 				return err
 			}
 		}
@@ -104,7 +105,7 @@ func (l *signList) signature(e xml.StartElement, lim Limits) error {
 		return err
 	}
 	l.ids[id] = true
-	l.parts = append(l.parts, part)
+	l.parts, l.kinds = append(l.parts, part), append(l.kinds, attr(e, "Type"))
 	return l.count(id)
 }
 
@@ -129,7 +130,7 @@ func idNumber(id string) (int, error) {
 }
 
 // readEarlier reads a signature already present: what it protects, that all of it is there, and that none of it has changed.
-func (p *Package) readEarlier(part string) error {
+func (p *Package) readEarlier(part, kind string) error {
 	if _, err := p.arc.file(part); err != nil {
 		return fmt.Errorf("%w: %w", ErrEarlierSignature, err)
 	}
@@ -140,8 +141,14 @@ func (p *Package) readEarlier(part string) error {
 	if r.value == "" {
 		return fmt.Errorf("%s names no SignedValue: %w", part, ErrEarlierSignature)
 	}
+	if p.arc.byName[r.value] == nil { // a prepared package: close has let it pass
+		p.waiting = append(p.waiting, waiting{part, kind, r.value, r.seal})
+	}
 	return nil
 }
+
+// waiting is a signature without its value.
+type waiting struct{ part, kind, value, seal string }
 
 type earlierReader struct {
 	p           *Package
@@ -149,6 +156,7 @@ type earlierReader struct {
 	seen        once
 	sm3         bool // whether CheckMethod is one that can be checked here
 	file, value string
+	seal        string // Seal.esl
 }
 
 func (r *earlierReader) open(p []string, e xml.StartElement, _ span) (bool, error) {
@@ -159,6 +167,8 @@ func (r *earlierReader) open(p []string, e xml.StartElement, _ span) (bool, erro
 		return false, r.seen.more(p[len(p)-1])
 	case is(p, "Signature", "SignedValue"):
 		return true, r.seen.more("SignedValue")
+	case is(p, "Signature", "SignedInfo", "Seal", "BaseLoc"):
+		return r.p.prepared, nil
 	case is(p, "Signature", "SignedInfo", "StampAnnot"):
 		n, err := idNumber(attr(e, "ID"))
 		r.p.earl.last = max(r.p.earl.last, n)
@@ -184,12 +194,16 @@ func (r *earlierReader) close(p []string, text string, _ span) error {
 	switch {
 	case is(p, "Signature", "SignedInfo", "References", "Reference", "CheckValue"):
 		return r.check(text)
+	case is(p, "Signature", "SignedInfo", "Seal", "BaseLoc") && r.p.prepared:
+		var err error
+		r.seal, err = resolve(r.part, text)
+		return err
 	case is(p, "Signature", "SignedValue"):
 		var err error
 		if r.value, err = resolve(r.part, text); err != nil {
 			return err
 		}
-		if _, err = r.p.arc.file(r.value); err != nil {
+		if _, err = r.p.arc.file(r.value); err != nil && !r.p.prepared {
 			return fmt.Errorf("%w: %w", ErrEarlierSignature, err)
 		}
 	}
@@ -229,11 +243,19 @@ func (p *Package) nextSign(dir string) int {
 	return next
 }
 
+// listed is a signature as its list names it, with what MaxSignId becomes.
+type listed struct {
+	id    string
+	kind  Type
+	loc   string
+	maxID string
+}
+
 // addSignature returns the list with one more signature and its new MaxSignId; every other byte stays.
-func (l *signList) addSignature(id, loc, maxID string) []byte {
+func (l *signList) addSignature(s listed) []byte {
 	name := l.prefix + "MaxSignId"
-	maxElement := "<" + name + ">" + maxID + "</" + name + ">"
-	element := signatureElement(l.prefix, id, loc)
+	maxElement := "<" + name + ">" + s.maxID + "</" + name + ">"
+	element := s.element(l.prefix)
 	var edits []edit
 	switch closed := l.endTag.from == l.endTag.to; {
 	case closed: // <Signatures/>: open it
@@ -246,11 +268,11 @@ func (l *signList) addSignature(id, loc, maxID string) []byte {
 	return applyEdits(l.b, edits)
 }
 
-func signatureElement(prefix, id, loc string) string {
-	return "<" + prefix + `Signature ID="` + id + `" Type="Seal" BaseLoc="` + escape(loc) + `"/>`
+func (s listed) element(prefix string) string {
+	return "<" + prefix + `Signature ID="` + s.id + `" Type="` + s.kind.String() + `" BaseLoc="` + escape(s.loc) + `"/>`
 }
 
-func newList(id, loc, maxID string) []byte {
-	return []byte(xmlHead + `<ofd:Signatures xmlns:ofd="` + namespace + `"><ofd:MaxSignId>` + maxID + "</ofd:MaxSignId>" +
-		signatureElement("ofd:", id, loc) + "</ofd:Signatures>")
+func newList(s listed) []byte {
+	return []byte(xmlHead + `<ofd:Signatures xmlns:ofd="` + namespace + `"><ofd:MaxSignId>` + s.maxID + "</ofd:MaxSignId>" +
+		s.element("ofd:") + "</ofd:Signatures>")
 }

@@ -50,7 +50,11 @@ func (r rectUM) within(w, h int64) bool {
 }
 
 // checkStamps refuses what cannot be placed; what is visible of a stamp must lie on its page.
-func (p *Package) checkStamps(stamps []Stamp) error {
+func (p *Package) checkStamps(r Request) error {
+	if r.Type == Sign {
+		return nil // Request.check has refused them
+	}
+	stamps := r.Stamps
 	if len(stamps) == 0 || len(stamps) > p.lim.Pages {
 		return fmt.Errorf("%d stamps: %w", len(stamps), ErrStamp)
 	}

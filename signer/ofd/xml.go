@@ -2,6 +2,7 @@ package ofd
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type span struct{ from, to int }
 type visitor struct {
 	open  func(path []string, e xml.StartElement, at span) (keepText bool, err error) // at: the start tag
 	close func(path []string, text string, at span) error                             // at: the end tag, empty for <a/>
+	text  int                                                                         // bytes of a kept element; 0 for maxText
 }
 
 // xmlSource feeds the decoder byte by byte and ends input whose tokens grow beyond limit, since the decoder holds a token in memory.
@@ -58,7 +60,7 @@ func (s *xmlSource) Read(p []byte) (int, error) {
 // errRootElement is ErrXML for a part that is some other part.
 var errRootElement = fmt.Errorf("unexpected root element: %w", ErrXML)
 
-const maxText = 4096 // characters of a kept element; none of those read here is longer than a path
+const maxText = 4096 // bytes of a kept element: none but a text is longer than a path
 
 // walkXML reads one part strictly: UTF-8, one root of the given local name (any for ""), no document type definition, bounded depth and tokens.
 func walkXML(part string, r io.Reader, root string, lim Limits, v visitor) error {
@@ -142,7 +144,7 @@ func (w *xmlWalk) chars(t xml.CharData) error {
 	if b == nil {
 		return nil
 	}
-	if b.Len()+len(t) > maxText {
+	if b.Len()+len(t) > cmp.Or(w.v.text, maxText) {
 		return fmt.Errorf("text of <%s> is too long: %w", w.path[len(w.path)-1], ErrXML)
 	}
 	b.Write(t)
