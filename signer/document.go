@@ -7,6 +7,7 @@ import (
 
 	"sealkeeper/internal/gm"
 	"sealkeeper/signer/ofd"
+	"sealkeeper/signer/pdf"
 	"sealkeeper/signer/placement"
 )
 
@@ -23,7 +24,8 @@ type Document interface {
 // Layout is what a container writes beside the document.
 type Layout struct {
 	SealDER  []byte
-	Picture  []byte // of the seal, an image file
+	Picture  []byte                     // of the seal, an image file
+	Image    func() (*pdf.Image, error) // the same as PDF holds it, made once for each seal
 	Time     time.Time
 	Provider Provider
 	Options  Options

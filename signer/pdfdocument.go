@@ -36,7 +36,11 @@ func (d *pdfDocument) Lay(l Layout) (Laid, error) {
 	if err != nil {
 		return Laid{}, err
 	}
-	draft, err := p.Prepare(pdf.Request{Stamps: stamps, Picture: l.Picture, Time: l.Time, Name: o.Name, Reason: o.Reason, Location: o.Location,
+	image, err := l.Image()
+	if err != nil {
+		return Laid{}, err
+	}
+	draft, err := p.Prepare(pdf.Request{Stamps: stamps, Image: image, Time: l.Time, Name: o.Name, Reason: o.Reason, Location: o.Location,
 		Filter: o.Filter, SubFilter: o.SubFilter, Reserve: o.Reserve, Extra: extra})
 	if err != nil {
 		return Laid{}, fmt.Errorf("laying out: %w: %w", ErrDocument, err)

@@ -171,7 +171,7 @@ func (s *Signer) options(u *use) Options {
 
 // lay lays the document out; stamps are nil to resolve the plan.
 func (u *use) lay(p Provider, stamps []placement.Stamp) (err error) {
-	l := Layout{SealDER: u.ready.esl, Picture: u.ready.picture, Time: u.now, Provider: p, Options: u.options, Stamps: stamps}
+	l := Layout{SealDER: u.ready.esl, Picture: u.ready.picture, Image: u.ready.image, Time: u.now, Provider: p, Options: u.options, Stamps: stamps}
 	if u.laid, err = u.doc.Lay(l); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/seal"
+	"sealkeeper/signer/pdf"
 )
 
 // ready is a seal prepared for signing: checked once, its prefix of TBS_Sign hashed once per length of propertyInfo. Immutable but for
@@ -30,6 +31,7 @@ type ready struct {
 	chain    [][]byte // DER, above cert
 	signing  *seal.Signing
 	picture  []byte // of the seal, an image file
+	image    func() (*pdf.Image, error)
 	key      *keystore.Key
 
 	companion *signatory // P-256 document key, nil for none
@@ -180,6 +182,7 @@ func (r *ready) fits(rec register.Seal) error {
 		return fmt.Errorf("certificate is for another key: %w", ErrCertificate)
 	}
 	r.picture = es.Info.Picture.Data
+	r.image = sync.OnceValues(func() (*pdf.Image, error) { return pdf.NewImage(r.picture, pdf.Limits{}) })
 	r.from, r.to = later(cert.NotBefore, es.Info.ValidStart), earlier(cert.NotAfter, es.Info.ValidEnd)
 	return nil
 }

@@ -16,26 +16,41 @@ import (
 // tolerance is how far a stamp may leave its page, in millimetres: page sizes are often converted from points.
 const tolerance = 0.01
 
-// addPicture makes the image objects of a PNG: colours, and transparency as a soft mask.
-func (v *revision) addPicture(b []byte) (ref, error) {
+// Image is a picture as PDF holds it: colours, and transparency as a soft mask, both compressed. It is immutable; making one takes longer
+// than signing a page, so who signs often with one picture keeps it.
+type Image struct {
+	w, h          int
+	colours, mask []byte // mask is nil where nothing is transparent
+}
+
+// NewImage reads a PNG of at most limits.Pixels. Errors: ErrRequest.
+func NewImage(b []byte, limits Limits) (*Image, error) {
 	conf, err := png.DecodeConfig(bytes.NewReader(b))
 	if err != nil {
-		return ref{}, fmt.Errorf("picture: %w: %w", ErrRequest, err)
+		return nil, fmt.Errorf("picture: %w: %w", ErrRequest, err)
 	}
-	if conf.Width <= 0 || conf.Height <= 0 || conf.Width > v.d.f.lim.Pixels/conf.Height {
-		return ref{}, fmt.Errorf("picture of %d × %d: %w", conf.Width, conf.Height, ErrRequest)
+	if conf.Width <= 0 || conf.Height <= 0 || conf.Width > limits.withDefaults().Pixels/conf.Height {
+		return nil, fmt.Errorf("picture of %d × %d: %w", conf.Width, conf.Height, ErrRequest)
 	}
 	m, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
-		return ref{}, fmt.Errorf("picture: %w: %w", ErrRequest, err)
+		return nil, fmt.Errorf("picture: %w: %w", ErrRequest, err)
 	}
 	colours, alpha, clear := split(m)
-	d := imageDict(conf.Width, conf.Height, "DeviceRGB")
+	i := &Image{w: conf.Width, h: conf.Height, colours: compressed(colours)}
 	if clear {
-		mask := v.new(deflated(imageDict(conf.Width, conf.Height, "DeviceGray"), alpha))
-		d = d.with("SMask", mask)
+		i.mask = compressed(alpha)
 	}
-	return v.new(deflated(d, colours)), nil
+	return i, nil
+}
+
+// addPicture makes the image objects.
+func (v *revision) addPicture(i *Image) ref {
+	d := imageDict(i.w, i.h, "DeviceRGB")
+	if i.mask != nil {
+		d = d.with("SMask", v.new(packed(imageDict(i.w, i.h, "DeviceGray"), i.mask)))
+	}
+	return v.new(packed(d, i.colours))
 }
 
 func imageDict(w, h int, space name) dict {
@@ -66,12 +81,24 @@ func split(m image.Image) (colours, alpha []byte, clear bool) {
 	return colours, alpha, clear
 }
 
+// deflated compresses what is worth it.
 func deflated(d dict, data []byte) stream {
+	if len(data) < 512 {
+		return stream{d.with("Length", len(data)), data}
+	}
+	return packed(d, compressed(data))
+}
+
+func packed(d dict, b []byte) stream {
+	return stream{d.with("Filter", name("FlateDecode")).with("Length", len(b)), b}
+}
+
+func compressed(data []byte) []byte {
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)
 	z.Write(data) // into memory: no error
 	z.Close()
-	return stream{d.with("Filter", name("FlateDecode")).with("Length", b.Len()), b.Bytes()}
+	return bytes.Clone(b.Bytes())
 }
 
 // place is a rectangle of a page in millimetres as it is shown, and what it is in user space.

@@ -16,7 +16,8 @@ import (
 // Request says what one signature shows and states.
 type Request struct {
 	Stamps    []placement.Stamp // where the picture stands; none for a signature that shows nothing
-	Picture   []byte            // PNG, with or without transparency; needed when there are stamps
+	Picture   []byte            // PNG, with or without transparency; this or Image is needed when there are stamps
+	Image     *Image            // the same, made before
 	Time      time.Time         // /M, whole seconds UTC
 	Filter    string            // for example Adobe.PPKLite
 	SubFilter string            // for example ETSI.CAdES.detached
@@ -120,7 +121,7 @@ func (r *Request) check() error {
 		return fmt.Errorf("name, reason or location beyond %d bytes: %w", maxText, ErrRequest)
 	case r.Reserve < 0 || r.Reserve > maxReserve || r.Certify < 0 || r.Certify > 3:
 		return fmt.Errorf("reserve %d, certify %d: %w", r.Reserve, r.Certify, ErrRequest)
-	case len(r.Stamps) > placement.MaxStamps || len(r.Stamps) > 0 && len(r.Picture) == 0:
+	case len(r.Stamps) > placement.MaxStamps || len(r.Stamps) > 0 && len(r.Picture) == 0 && r.Image == nil:
 		return fmt.Errorf("%d stamps, picture of %d bytes: %w", len(r.Stamps), len(r.Picture), ErrRequest)
 	}
 	return nil
@@ -179,11 +180,14 @@ func (v *revision) replace(r ref, o object) {
 
 func (v *revision) build() error {
 	if len(v.r.Stamps) > 0 {
-		picture, err := v.addPicture(v.r.Picture)
-		if err != nil {
-			return err
+		if v.r.Image == nil {
+			image, err := NewImage(v.r.Picture, v.d.f.lim)
+			if err != nil {
+				return err
+			}
+			v.r.Image = image
 		}
-		v.picture = picture
+		v.picture = v.addPicture(v.r.Image)
 	}
 	v.sig, v.field = v.new(nil), v.new(nil)
 	widgets, err := v.widgets()

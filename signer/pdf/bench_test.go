@@ -1,0 +1,98 @@
+package pdf
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"sealkeeper/internal/gm"
+	"sealkeeper/softhsm-test/pdfgen"
+)
+
+// BenchmarkSeal opens, prepares, hashes and embeds; the value is ready-made, so that no key is measured, and the picture is kept as who signs
+// often keeps it. heap/size is the most that was in use
+// over the document's size, sampled, the document itself left out.
+func BenchmarkSeal(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		lines int
+	}{{"one page", 0}, {"1 MB", 1 << 20 / 64}, {"50 MB", 50 << 20 / 64}} {
+		b.Run(c.name, func(b *testing.B) {
+			lines := make([]string, c.lines)
+			for i := range lines {
+				lines[i] = fmt.Sprintf("%032d", i)
+			}
+			doc := pdfgen.Document("contract", 1, lines...)
+			r := request(b, corner)
+			var err error
+			if r.Image, err = NewImage(r.Picture, Limits{}); err != nil {
+				b.Fatal(err)
+			}
+			value := make([]byte, 4<<10)
+			copy(value, []byte{0x30, 0x82, 0x0F, 0xFC})
+			run := func() {
+				d, err := Open(doc, Limits{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				draft, err := d.Prepare(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				h := gm.NewSM3()
+				for _, part := range draft.Covered() {
+					h.Write(part)
+				}
+				if out, err := draft.Embed(value); err != nil || len(out) < len(doc) {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(len(doc)))
+			b.ReportAllocs()
+			for b.Loop() {
+				run()
+			}
+			if c.lines > 0 {
+				b.ReportMetric(float64(heap(run))/float64(len(doc)), "heap/size")
+			}
+		})
+	}
+}
+
+// heap samples the heap while f runs: the most in use above what was before.
+func heap(f func()) uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, m.HeapAlloc
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				most = max(most, now.HeapAlloc)
+			}
+		}
+	}()
+	f()
+	close(stop)
+	<-done
+	return most - before
+}
+
+func BenchmarkNewImage(b *testing.B) {
+	png := picture(b)
+	for b.Loop() {
+		if _, err := NewImage(png, Limits{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
