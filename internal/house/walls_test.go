@@ -43,6 +43,7 @@ var deep = []wall{
 	{"licence", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api"}, "imports no workflow"},
 	{"keystore/register", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/licence", "sealkeeper/access"}, "imports no workflow"},
 	{"keystore/store", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence"}, "the engine knows bytes"},
+	{"hsm/worker", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "the child knows a token and its parent, nothing else"},
 	{"firmware-profiles", []string{"sealkeeper/hsm", "sealkeeper/keystore"}, "imports nothing of ours"},
 	{"client", []string{"sealkeeper/"}, "the Go client imports nothing of ours"},
 	{"internal/gm", []string{"sealkeeper/hsm", "sealkeeper/keystore", "sealkeeper/seal"}, "the door stands on the ground floor"},
@@ -52,6 +53,7 @@ var deep = []wall{
 var direct = []wall{
 	{"api", []string{"sealkeeper/hsm", "sealkeeper/keystore/store", "sealkeeper/connector"}, "handlers call use cases"},
 	{"signer", []string{"sealkeeper/hsm", "go.etcd.io/bbolt", "github.com/miekg", "github.com/ThalesGroup"}, "the signing path goes through keystore"},
+	{"hsm/worker", []string{"github.com/miekg", "github.com/ThalesGroup"}, "the parent of a worker never loads a module"},
 	{"signer/tsa", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/access"}, "stamps digests with keys in custody, and knows no seal"},
 	{"issuance", []string{"sealkeeper/hsm", "sealkeeper/signer"}, "issuance asks keystore for keys"},
 }
