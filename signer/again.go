@@ -36,7 +36,8 @@ func (s *Signer) again(ctx context.Context, receipt store.Receipt, r Request) (R
 		return Released{}, err
 	}
 	p, _ := r.profile() // check refused what has none
-	u := &use{req: r, now: rec.Time, profile: p, doc: r.open(p, s.cfg.Limits), record: rec, signature: rec.Signature, token: rec.Timestamp}
+	u := &use{req: r, now: rec.Time, profile: p, doc: r.open(p, s.cfg.Limits), record: rec, signature: rec.Signature, token: rec.Timestamp,
+		entries: entries{signature: rec.EntriesSignature, token: rec.EntriesTimestamp}}
 	if rec.Options != nil {
 		u.options = *rec.Options
 	}

@@ -2,11 +2,9 @@ package signer
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"time"
 
 	"sealkeeper/internal/gm"
-	"sealkeeper/signer/ofd"
 	"sealkeeper/signer/pdf"
 	"sealkeeper/signer/placement"
 )
@@ -39,6 +37,9 @@ type Laid struct {
 	Stamps       []placement.Stamp                      // what the plan came to
 	Content      []byte                                 // to attach to SignedData; nil for a detached one
 	Embed        func(signature []byte) ([]byte, error) // signature in, released document out
+
+	EntriesHash [32]byte                         // ofd with an integrity list: the messageDigest of the list's own SignedData
+	Entries     func(value []byte) (Laid, error) // the same with that SignedData in it; nil where there is no list
 }
 
 // open picks the container of a request.
@@ -111,46 +112,4 @@ func (d contentDocument) Placement() [32]byte { return [32]byte{} }
 
 func (d contentDocument) Lay(Layout) (Laid, error) {
 	return Laid{DataHash: d.digest, Content: d.content, Embed: asItIs}, nil
-}
-
-// ofdDocument is an OFD package as received; it is parsed only when everything else has been decided.
-type ofdDocument struct {
-	req     Request
-	profile profile
-	digest  [32]byte
-	lim     ofd.Limits
-}
-
-func (d *ofdDocument) Digest() [32]byte    { return d.digest }
-func (d *ofdDocument) Placement() [32]byte { return placed(d.req.Plan) }
-
-func (d *ofdDocument) Lay(l Layout) (Laid, error) {
-	p, err := ofd.Open(d.req.Document, d.lim)
-	if err != nil {
-		return Laid{}, fmt.Errorf("opening: %w: %w", ErrDocument, err)
-	}
-	stamps := l.Stamps
-	if stamps == nil {
-		if stamps, err = d.req.Plan.Resolve(ofdPages(p), nil); err != nil {
-			return Laid{}, fmt.Errorf("placing: %w: %w", ErrDocument, err)
-		}
-	}
-	r := ofd.Request{Stamps: stamps, Seal: l.SealDER, SignatureTime: l.Time,
-		ProviderName: l.Provider.Name, ProviderVersion: l.Provider.Version, ProviderCompany: l.Provider.Company}
-	if l.Options.WholeDocument {
-		r.Mode = ofd.WholeDocument
-	}
-	draft, err := p.Prepare(r)
-	if err != nil {
-		return Laid{}, fmt.Errorf("laying out: %w: %w", ErrDocument, err)
-	}
-	return Laid{DataHash: draft.DataHash(), PropertyInfo: draft.PropertyInfo(), Stamps: stamps, Embed: draft.Embed}, nil
-}
-
-func ofdPages(p *ofd.Package) []placement.Page {
-	var all []placement.Page
-	for _, g := range p.Pages() {
-		all = append(all, placement.Page{WidthMM: g.WidthMM, HeightMM: g.HeightMM})
-	}
-	return all
 }

@@ -38,7 +38,7 @@ type Request struct {
 
 	PropertyInfo  string // digest: what the client will embed the signature under, printable ASCII; "digest" when empty
 	WholeDocument bool   // ofd: protect the list of signatures too, so that nobody can sign after this one
-	Integrity     bool   // ofd: write the integrity list of GM/T 0099
+	Integrity     bool   // ofd: write the integrity list of GM/T 0099, so that nothing can be added, with a signature of its own by the same key
 	Reason        string // pdf: shown by readers; at most 256 bytes
 	Location      string // pdf: the same
 	Timestamp     bool   // put a time stamp over the signature value
@@ -81,12 +81,14 @@ func (r Request) checkKind() string {
 		return "kind digest takes a digest and no document"
 	case r.Kind == KindCMS && (document == digest || placed):
 		return "kind cms takes either content or a digest"
+	case r.Kind == KindOFD && placed && !p.placed:
+		return "profile " + p.name + " shows no seal, so it has no place"
 	case (r.Kind == KindOFD || r.Kind == KindPDF) && (!document || digest || !placed && p.placed):
 		return "kind " + r.Kind + " takes a document and where the seal stands"
 	case r.Kind != KindDigest && r.PropertyInfo != "" || len(r.PropertyInfo) > MaxPropertyInfo || !printable(r.PropertyInfo):
 		return "property_info: printable ASCII of at most 256 bytes, kind digest alone"
 	case r.Kind != KindOFD && (r.WholeDocument || r.Integrity):
-		return "whole_document and integrity are of kind ofd"
+		return "mode whole and integrity are of kind ofd"
 	case r.Kind != KindPDF && r.Reason+r.Location != "" || len(r.Reason) > 256 || len(r.Location) > 256:
 		return "reason and location: at most 256 bytes, kind pdf alone"
 	}
@@ -139,7 +141,10 @@ type Record struct {
 	Timestamp    []byte            `json:"timestamp,omitempty"`        // TimeStampToken over Signature, as received
 	NoTimestamp  string            `json:"timestamp_absent,omitempty"` // why there is none though one was asked for
 	Page         string            `json:"page,omitempty"`             // of /v/…
-	Consent      json.RawMessage   `json:"consent"`                    // access.Evidence
+	// Of an integrity list (GM/T 0099): the second signature, over signed attributes of the list's digest, and its time stamp.
+	EntriesSignature []byte          `json:"entries_signature,omitempty"`
+	EntriesTimestamp []byte          `json:"entries_timestamp,omitempty"`
+	Consent          json.RawMessage `json:"consent"` // access.Evidence
 }
 
 // Options are the settings of appliance and request that a layout depends on beside the document.

@@ -9,6 +9,7 @@
 //	  6 laid out      the container says what is to be signed, and TBS_Sign is built
 //	  7 signed        in the token, over an e computed in custody; verified in software before it comes back
 //	    stamped       if asked: a time stamp over the signature value
+//	                  an integrity list (GM/T 0099) has a second signature by the same key, over a digest computed here too; one record holds both
 //	  8 embedded
 //	  9 committed     one record, one commit that expects every version read; only then is anything released
 //
@@ -119,7 +120,7 @@ func New(cfg Config) (*Signer, error) {
 
 // Stats are counters since start; the epoch's closing record takes them.
 type Stats struct {
-	Signed    uint64 `json:"signed"`    // signatures that the token made and that verified
+	Signed    uint64 `json:"signed"`    // signatures that the token made and that verified; one with an integrity list is two
 	Released  uint64 `json:"released"`  // of these, released with a durable record
 	Discarded uint64 `json:"discarded"` // of these, never released
 	Refused   uint64 `json:"refused"`   // requests refused by name
@@ -193,9 +194,7 @@ func (s *Signer) check(r Request) error {
 
 // broken ends a use whose step failed. The same request may have been answered meanwhile, and have spent what this one lacks.
 func (s *Signer) broken(ctx context.Context, u *use, err error) (*use, Released, error) {
-	if u.signature != nil {
-		s.discarded.Add(1)
-	}
+	s.discarded.Add(u.made)
 	if rel, done, lookup := s.answered(ctx, u.actor, u.req); done && lookup == nil {
 		return nil, rel, nil
 	}
@@ -206,13 +205,13 @@ func (s *Signer) broken(ctx context.Context, u *use, err error) (*use, Released,
 func (s *Signer) settle(ctx context.Context, u *use, receipt store.Receipt, err error) (Released, error) {
 	switch {
 	case err != nil:
-		s.discarded.Add(1)
+		s.discarded.Add(u.made)
 		return Released{}, fmt.Errorf("committing the signature: %w", err)
 	case receipt.Duplicate: // the same request was answered while this one was being made
-		s.discarded.Add(1)
+		s.discarded.Add(u.made)
 		return s.again(ctx, receipt, u.req)
 	default:
-		s.released.Add(1)
+		s.released.Add(u.made)
 		return u.release(receipt), nil
 	}
 }

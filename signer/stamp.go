@@ -30,22 +30,27 @@ func (s *Signer) stamp(ctx context.Context, u *use) error {
 	if !u.req.Timestamp {
 		return nil
 	}
-	alg := u.structure.imprint()
-	var digest [32]byte
-	if alg == timestamp.SHA256 {
-		digest = sha256.Sum256(u.signature)
-	} else {
-		digest = gm.SM3(u.signature)
+	err := s.stampOne(ctx, u.structure, u.signature, &u.token)
+	if err == nil && u.entries.structure != nil {
+		err = s.stampOne(ctx, u.entries.structure, u.entries.signature, &u.entries.token)
 	}
-	token, err := s.cfg.Stamper.Stamp(ctx, alg, digest[:])
 	if err == nil {
-		u.token = token
 		return nil
 	}
 	if !s.cfg.WithoutStamp || ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrTimestamp, err)
 	}
-	u.noToken = "no time stamp could be had"
+	u.token, u.entries.token, u.noToken = nil, nil, "no time stamp could be had"
 	s.cfg.Log.WarnContext(ctx, "signing without the time stamp that was asked for", slog.String("seal", u.seal.ESID), slog.String("error", err.Error()))
 	return nil
+}
+
+func (s *Signer) stampOne(ctx context.Context, what structure, signature []byte, token *[]byte) (err error) {
+	alg := what.imprint()
+	digest := gm.SM3(signature)
+	if alg == timestamp.SHA256 {
+		digest = sha256.Sum256(signature)
+	}
+	*token, err = s.cfg.Stamper.Stamp(ctx, alg, digest[:])
+	return err
 }

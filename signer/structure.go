@@ -82,6 +82,16 @@ func (u *use) signedData() (structure, error) {
 	return s, nil
 }
 
+// entriesData is the SignedData of an integrity list (GM/T 0099): detached, by the seal's own key, whatever the profile of the signature beside it.
+func (u *use) entriesData() (structure, error) {
+	c := u.ready.sm2()
+	draft, err := cms.Prepare(cms.Request{Form: cms.GM, Algorithm: cms.SM2, Digest: u.laid.EntriesHash, SigningTime: u.now, Certificate: c.cert, Chain: c.chain})
+	if err != nil {
+		return nil, fmt.Errorf("building signed attributes of the integrity list: %w", err)
+	}
+	return &cmsStructure{key: c.key, draft: draft, hash: timestamp.SM3}, nil
+}
+
 func (s *cmsStructure) sign(ctx context.Context) ([]byte, error) {
 	return s.key.Sign(ctx, s.draft.Attributes())
 }

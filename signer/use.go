@@ -15,6 +15,13 @@ import (
 	"sealkeeper/signer/placement"
 )
 
+// entries is the second signature of one act: that of an integrity list.
+type entries struct {
+	structure structure // nil for no list
+	signature []byte    // strict DER SEQUENCE{r,s}
+	token     []byte    // TimeStampToken over signature, nil for none
+}
+
 // use is one act of using a seal (用印) on its way through the steps. It belongs to one goroutine.
 type use struct {
 	actor   access.Actor
@@ -40,6 +47,8 @@ type use struct {
 	signature []byte // strict DER SEQUENCE{r,s}; set when the token has signed
 	token     []byte // TimeStampToken over signature, nil for none
 	noToken   string // why there is none though one was asked for
+	entries   entries
+	made      uint64 // signatures of the token
 	value     []byte // SES_Signature or SignedData, DER
 	out       []byte
 	record    Record
@@ -175,6 +184,11 @@ func (u *use) lay(p Provider, stamps []placement.Stamp) (err error) {
 	if u.laid, err = u.doc.Lay(l); err != nil {
 		return err
 	}
+	if u.laid.Entries != nil {
+		if u.entries.structure, err = u.entriesData(); err != nil {
+			return err
+		}
+	}
 	if u.profile.ses {
 		u.structure, err = u.ses()
 	} else {
@@ -185,11 +199,23 @@ func (u *use) lay(p Provider, stamps []placement.Stamp) (err error) {
 
 // sign asks custody, which computes e over these bytes, has the token sign it, and verifies the answer against the registered key.
 func (s *Signer) sign(ctx context.Context, u *use) (err error) {
-	if u.signature, err = u.structure.sign(ctx); err != nil {
-		return fmt.Errorf("signing with seal %s: %w", u.seal.ESID, err)
+	if u.entries.structure != nil {
+		if u.entries.signature, err = s.signOne(ctx, u, u.entries.structure); err != nil {
+			return err
+		}
 	}
+	u.signature, err = s.signOne(ctx, u, u.structure)
+	return err
+}
+
+func (s *Signer) signOne(ctx context.Context, u *use, what structure) ([]byte, error) {
+	value, err := what.sign(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("signing with seal %s: %w", u.seal.ESID, err)
+	}
+	u.made++
 	s.signed.Add(1)
-	return nil
+	return value, nil
 }
 
 // embed assembles the signature and puts it into the container.
@@ -199,7 +225,17 @@ func (u *use) embed() (err error) {
 	if u.value, err = u.structure.assemble(u.signature, u.token); err != nil {
 		return err
 	}
-	u.out, err = u.laid.Embed(u.value)
+	laid := u.laid
+	if u.entries.structure != nil {
+		value, err := u.entries.structure.assemble(u.entries.signature, u.entries.token)
+		if err != nil {
+			return fmt.Errorf("integrity list: %w", err)
+		}
+		if laid, err = laid.Entries(value); err != nil {
+			return err
+		}
+	}
+	u.out, err = laid.Embed(u.value)
 	return err
 }
 
@@ -210,7 +246,7 @@ func (s *Signer) recorded(_ context.Context, u *use) (err error) {
 		Licence: u.licence, Client: u.actor.Client, Grant: u.grant.ID, Purpose: u.req.Purpose,
 		Document: hexOf(u.want.Document), Unseen: u.req.unseen(), Stamps: u.laid.Stamps, Placement: hexOf(u.want.Placement),
 		Time: u.now, DataHash: hexOf(u.laid.DataHash), PropertyInfo: u.laid.PropertyInfo, Signature: u.signature, Consent: u.evidence.Evidence,
-		Timestamp: u.token, NoTimestamp: u.noToken, Page: u.page,
+		Timestamp: u.token, NoTimestamp: u.noToken, Page: u.page, EntriesSignature: u.entries.signature, EntriesTimestamp: u.entries.token,
 	}
 	if u.req.Kind == KindOFD {
 		u.record.Provider = &s.cfg.Provider
