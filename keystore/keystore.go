@@ -57,6 +57,8 @@ var (
 	ErrKeyUse = errors.New("the key is not for this use")
 	// ErrTokenGone: the token is away; it is hsm.ErrTokenGone under the name that higher floors may say.
 	ErrTokenGone = hsm.ErrTokenGone
+	// ErrTokenInterrupted: the token's worker process ended while the call was in it; a new one serves the next.
+	ErrTokenInterrupted = hsm.ErrInterrupted
 	// ErrTokenBusy: every session is in use and the deadline came first.
 	ErrTokenBusy = hsm.ErrBusy
 	// ErrPINLatched: a wrong PIN latched the login; an operator must clear it.

@@ -28,6 +28,7 @@ var byCode = map[string]string{
 	"read-only":              "sealctl health names the reason; after a rollback two operators run sealctl recovery resynchronise",
 	"pin-latched":            "a wrong PIN was tried once: correct the PIN file, clear the latch on the appliance and restart seald",
 	"token-gone":             "put the token back; seald goes on by itself",
+	"token-interrupted":      "repeat the call with the same Idempotency-Key; seald has started a new process for the token",
 	"unknown-outcome":        "repeat the same command with the same --idempotency-key",
 	"too-many-requests":      "wait a second and repeat, with fewer calls at once",
 	"busy":                   "wait a second and repeat",

@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"sealkeeper/api"
+	"sealkeeper/hsm"
 	"sealkeeper/internal/gm"
 )
 
@@ -33,7 +34,10 @@ type Config struct {
 	// Listen is the address of the HTTPS server. Default 127.0.0.1:8443. Cannot cause a false signature.
 	Listen string      `yaml:"listen"`
 	Store  StoreConfig `yaml:"store"`
-	Token  TokenConfig `yaml:"token"`
+	// Modules lists the PKCS#11 libraries that may be loaded, by path and SHA-256. Needed in production; without it, in demo mode, any that
+	// nobody but root and this user can write. Who controls the list and a library controls every signature.
+	Modules []hsm.Allowed `yaml:"modules"`
+	Token   TokenConfig   `yaml:"token"`
 	// Anchor is "token" (a data object in the token, the default) or a path on another disk than the store. Who controls both the store and
 	// the anchor can put the past back unless a witness holds a checkpoint.
 	Anchor   string         `yaml:"anchor"`
@@ -65,6 +69,11 @@ type TokenConfig struct {
 	Module string `yaml:"module"`
 	// Profile is the firmware profile's id.
 	Profile string `yaml:"profile"`
+	// Isolation is worker (the module runs in a child process, and a crash or a hang ends that) or in-process (faster). Default: worker, and
+	// in-process for profiles whose evidence is simulated, that is for software tokens made for tests. Cannot cause a false signature.
+	Isolation string `yaml:"isolation"`
+	// HangAfter is how long one call may be inside the module of a worker before the worker is killed. Default 30s.
+	HangAfter time.Duration `yaml:"hang_after"`
 	// Label and Serial choose the token; both may be given and must agree. Slots are never used.
 	Label  string `yaml:"label"`
 	Serial string `yaml:"serial"`
@@ -180,6 +189,7 @@ func (c *Config) defaults() {
 	c.Listen, c.Anchor, c.Log = or(c.Listen, "127.0.0.1:8443"), or(c.Anchor, "token"), or(c.Log, "info")
 	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
 	c.Token.Sessions = or(c.Token.Sessions, 16)
+	c.Token.HangAfter = or(c.Token.HangAfter, 30*time.Second)
 	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
 	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
@@ -203,6 +213,9 @@ func (c *Config) resolve(base string) {
 		*p = under(base, *p)
 	}
 	c.Verification.resolve(base)
+	for i := range c.Modules {
+		c.Modules[i].Path = under(base, c.Modules[i].Path)
+	}
 	if c.Anchor != "token" {
 		c.Anchor = under(base, c.Anchor)
 	}
@@ -239,6 +252,12 @@ func (c *Config) check() error {
 	need(c.Token.Module != "" && c.Token.Profile != "", "token.module and token.profile are needed")
 	need(c.Token.Label != "" || c.Token.Serial != "", "token.label or token.serial is needed")
 	need(c.Token.PINFile != "", "token.pin_file is needed")
+	need(c.Token.Isolation == "" || c.Token.Isolation == "worker" || c.Token.Isolation == "in-process", "token.isolation must be worker or in-process")
+	need(c.Token.HangAfter >= time.Second && c.Token.HangAfter <= 10*time.Minute, "token.hang_after must be one second to ten minutes")
+	need(c.Mode != "production" || len(c.Modules) > 0, "modules: production mode wants the list of PKCS#11 libraries that may be loaded")
+	for _, m := range c.Modules {
+		need(m.Path != "" && (m.SHA256 == "" || sha256Hex.MatchString(m.SHA256)), "modules: each needs a path, and sha256 is 64 hexadecimal digits")
+	}
 	need(c.TLS.Certificate != "" && c.TLS.Key != "" && c.TLS.ClientCA != "", "tls.certificate, tls.key and tls.client_ca are needed")
 	need(c.Issuance.Release == "together" || c.Issuance.Release == "as-filed", "issuance.release must be together or as-filed")
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
@@ -256,6 +275,8 @@ func (c *Config) check() error {
 }
 
 var (
+	sha256Hex = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
 	dotted  = regexp.MustCompile(`^[0-2](\.(0|[1-9][0-9]{0,9}))+$`)
 	pdfName = regexp.MustCompile(`^[A-Za-z0-9.#_-]{1,64}$`)
 )

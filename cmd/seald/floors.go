@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"sealkeeper/access"
-	firmware "sealkeeper/firmware-profiles"
-	"sealkeeper/hsm"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
 	"sealkeeper/keystore"
@@ -30,7 +28,7 @@ type appliance struct {
 	cfg       *Config
 	log       *slog.Logger
 	store     *store.Bolt
-	token     *hsm.Module
+	token     keystore.Token
 	keys      *keystore.Keystore
 	audit     *audit.Log
 	library   *licence.Library
@@ -58,30 +56,6 @@ func collections() []*store.Collection {
 	return all
 }
 
-func openToken(ctx context.Context, c TokenConfig, mode string, log *slog.Logger) (*hsm.Module, error) {
-	set, err := firmware.Embedded()
-	if err != nil {
-		return nil, err
-	}
-	profile, err := set.Profile(c.Profile)
-	if err != nil {
-		return nil, err
-	}
-	tok, err := hsm.Open(ctx, hsm.Config{Module: c.Module, Profile: profile, Serial: c.Serial, Label: c.Label, PINFile: c.PINFile,
-		LatchFile: c.LatchFile, MaxSessions: c.Sessions, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("opening token: %w", err)
-	}
-	info, err := tok.Info(ctx)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("asking the token: %w", err), tok.Close())
-	}
-	if mode == "production" && info.Evidence == hsm.Simulated {
-		return nil, errors.Join(fmt.Errorf("token %q is a simulated one; production mode refuses it", info.Label), tok.Close())
-	}
-	return tok, nil
-}
-
 // build opens every floor. On an error it closes what it opened.
 func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{cfg: cfg, log: log}
@@ -104,7 +78,7 @@ func (a *appliance) openStore(ctx context.Context) (err error) {
 }
 
 func (a *appliance) openKeys(ctx context.Context) (err error) {
-	if a.token, err = openToken(ctx, a.cfg.Token, a.cfg.Mode, a.log); err != nil {
+	if a.token, err = openToken(ctx, a.cfg, a.log); err != nil {
 		return err
 	}
 	a.keys, err = keystore.Open(ctx, a.token, a.store, a.log)

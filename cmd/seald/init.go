@@ -50,7 +50,7 @@ type ceremony struct {
 	life  ca.Lifetimes
 	now   time.Time
 	store *store.Bolt
-	token *hsm.Module
+	token keystore.Token
 	keys  *keystore.Keystore
 	made  map[keystore.Purpose]*keystore.Key
 	sm2   *ca.Embedded
@@ -120,7 +120,7 @@ func (c *ceremony) undo(ctx context.Context) error {
 }
 
 func (c *ceremony) open(ctx context.Context) (err error) {
-	if c.token, err = openToken(ctx, c.cfg.Token, c.cfg.Mode, c.log); err != nil {
+	if c.token, err = openToken(ctx, c.cfg, c.log); err != nil {
 		return err
 	}
 	objects, err := c.token.Objects(ctx)

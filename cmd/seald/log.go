@@ -14,7 +14,7 @@ import (
 )
 
 // openLog opens the audit log over the store, with its key in the token and its anchor in the token or in a file.
-func openLog(ctx context.Context, cfg *Config, st *store.Bolt, token *hsm.Module, keys *keystore.Keystore, genesis bool, log *slog.Logger) (*audit.Log, error) {
+func openLog(ctx context.Context, cfg *Config, st *store.Bolt, token keystore.Token, keys *keystore.Keystore, genesis bool, log *slog.Logger) (*audit.Log, error) {
 	key, err := keys.ByPurpose(ctx, keystore.PurposeAudit)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func main() {
 	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "seald:", err)
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -40,7 +40,7 @@ func root() *cobra.Command {
 	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a processor profile of the whole run to this file")
 	cmd.Flags().StringVar(&config, "config", "seald.yaml", "configuration file")
 	cmd.Flags().BoolVar(&checkOnly, "check-config", false, "check the configuration and exit")
-	cmd.AddCommand(initCommand())
+	cmd.AddCommand(initCommand(), workerCommand())
 	return cmd
 }
 

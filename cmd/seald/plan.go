@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"sealkeeper/hsm"
 	"sealkeeper/issuance/ca"
 )
 
@@ -31,6 +32,7 @@ type PlanConfig struct {
 	Division string         `yaml:"division"`
 	Listen   string         `yaml:"listen"`
 	Anchor   string         `yaml:"anchor"`
+	Modules  []hsm.Allowed  `yaml:"modules"`
 	Token    TokenConfig    `yaml:"token"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
@@ -75,6 +77,9 @@ func loadPlan(path string) (*Plan, error) {
 		*f = under(base, *f)
 	}
 	p.Config.Verification.resolve(base)
+	for i := range p.Config.Modules {
+		p.Config.Modules[i].Path = under(base, p.Config.Modules[i].Path)
+	}
 	if p.Config.Anchor != "token" {
 		p.Config.Anchor = under(base, p.Config.Anchor)
 	}
@@ -102,7 +107,7 @@ func (p *Plan) check() error {
 // config is the configuration that init writes.
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
-	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Token: p.Config.Token,
+	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Token: p.Config.Token,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
