@@ -54,13 +54,16 @@ type SealType struct {
 // Config holds what a deployment decides. Zero values mean the defaults of DefaultConfig. Whoever controls the pinned keys can have
 // impressions and devices accepted.
 type Config struct {
-	PublicSecurity  []*gm.PublicKey     // pinned: sign filings of impressions
-	ELicence        []*gm.PublicKey     // pinned: sign identity assertions
-	Sets            map[string][]string // seal types by the first two characters of the code; "" for all others
-	Release         register.Release
-	Types           map[string]SealType
-	Vid             string             // vendor in the seal header
-	HeaderVersion   int                // 4 or 5
+	PublicSecurity []*gm.PublicKey     // pinned: sign filings of impressions
+	ELicence       []*gm.PublicKey     // pinned: sign identity assertions
+	Sets           map[string][]string // seal types by the first two characters of the code; "" for all others
+	Release        register.Release
+	Types          map[string]SealType
+	Vid            string // vendor in the seal header
+	HeaderVersion  int    // 4 or 5
+	// Timestamp returns a time-stamp token over an SM3 digest, for seals of header version 5 (GM/T 0031-2025); nil makes them without. An error
+	// keeps the order waiting.
+	Timestamp       func(ctx context.Context, sm3 []byte) (token []byte, err error)
 	DocumentSubject ca.SubjectTemplate // of the certificates of document keys
 	SealYears       int                // life of a seal and its certificate
 	RetryEvery      time.Duration      // how often Run looks for complete orders that could not be made

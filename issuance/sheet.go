@@ -280,8 +280,26 @@ func (i *Issuance) seal(ctx context.Context, _ *making, s *set) error {
 			Picture: seal.Picture{Type: impression.PNG, Data: h.picture.PNG, WidthMM: h.picture.WidthMM, HeightMM: h.picture.HeightMM}}
 		var err error
 		h.esl, err = seal.Make(info, i.Maker.Certificate, func(m []byte) ([]byte, error) { return i.Maker.Key.Sign(ctx, m) })
+		if err != nil || i.cfg.Timestamp == nil || info.Version < 5 {
+			return err
+		}
+		h.esl, err = i.stamped(ctx, h.esl)
 		return err
 	})
+}
+
+// stamped adds the time stamp over the maker's signature value.
+func (i *Issuance) stamped(ctx context.Context, esl []byte) ([]byte, error) {
+	s, err := seal.Parse(esl)
+	if err != nil {
+		return nil, err
+	}
+	digest := gm.SM3(s.Signature)
+	token, err := i.cfg.Timestamp(ctx, digest[:])
+	if err != nil {
+		return nil, fmt.Errorf("stamping seal %s: %w", s.Info.ESID, err)
+	}
+	return seal.Timestamped(esl, token)
 }
 
 // maxSealName is what seal.Info takes, in bytes.
