@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"math/big"
 	"os"
@@ -24,8 +25,8 @@ type party struct {
 type material struct {
 	dir                 string
 	root, maker, signer party
-	seal                []byte
-	page                []byte // PNG of the seal
+	person, stamper     party
+	seal, personal      []byte // of signer and person
 }
 
 // newMaterial makes the keys, the certificates and a seal of this run, and writes what the other side needs.
@@ -36,9 +37,11 @@ func newMaterial(dir string) (*material, error) {
 		who    *party
 		name   string
 		issuer *party
-	}{{&m.root, "Interop Root", nil}, {&m.maker, "Interop Maker", &m.root}, {&m.signer, "示例企业（演示数据）", &m.root}} {
+		stamps bool
+	}{{&m.root, "Interop Root", nil, false}, {&m.maker, "Interop Maker", &m.root, false}, {&m.signer, "示例企业（演示数据）", &m.root, false},
+		{&m.person, "示例法定代表人（演示数据）", &m.root, false}, {&m.stamper, "Interop Time Stamps", &m.root, true}} {
 		var err error
-		if *p.who, err = newParty(p.name, int64(i+1), from, p.issuer); err != nil {
+		if *p.who, err = newParty(p.name, int64(i+1), from, p.issuer, p.stamps); err != nil {
 			return nil, err
 		}
 	}
@@ -48,19 +51,29 @@ func newMaterial(dir string) (*material, error) {
 	if m.seal, err = seal.Make(info, m.maker.der, m.maker.key.Sign); err != nil {
 		return nil, err
 	}
+	info.ESID, info.Type, info.Name, info.Certs = "41030200000002", 5, "示例法定代表人（演示数据）", [][]byte{m.person.der}
+	if m.personal, err = seal.Make(info, m.maker.der, m.maker.key.Sign); err != nil {
+		return nil, err
+	}
 	if err := m.signer.key.Save(m.path("signer.key")); err != nil {
 		return nil, err
 	}
 	return m, m.write(map[string][]byte{"signer.der": m.signer.der, "seal.esl": m.seal})
 }
 
-func newParty(name string, serial int64, from time.Time, issuer *party) (party, error) {
+// timeStamping is the critical extended key usage of a time-stamp authority (RFC 3161 §2.3).
+var timeStamping = pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: []byte("\x30\x0A\x06\x08\x2B\x06\x01\x05\x05\x07\x03\x08")}
+
+func newParty(name string, serial int64, from time.Time, issuer *party, stamps bool) (party, error) {
 	key, err := softkey.Generate(nil)
 	if err != nil {
 		return party{}, err
 	}
 	t := &gm.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{Country: []string{"CN"}, CommonName: name}, NotBefore: from,
 		NotAfter: from.AddDate(5, 0, 0), KeyUsage: gm.KeyUsageDigitalSignature, SignatureAlgorithm: gm.SM2WithSM3, BasicConstraintsValid: true}
+	if stamps {
+		t.ExtraExtensions = []pkix.Extension{timeStamping}
+	}
 	parent, by := t, key
 	if issuer == nil {
 		t.IsCA, t.KeyUsage = true, gm.KeyUsageCertSign
