@@ -61,8 +61,8 @@ type Config struct {
 	Types          map[string]SealType
 	Vid            string // vendor in the seal header
 	HeaderVersion  int    // 4 or 5
-	// Timestamp returns a time-stamp token over an SM3 digest, for seals of header version 5 (GM/T 0031-2025); nil makes them without. An error
-	// keeps the order waiting.
+	// Timestamp returns a time-stamp token over an SM3 digest, for seals of header version 5 (GM/T 0031-2025); nil makes them without, as does
+	// an answer of nil; an error keeps the order waiting.
 	Timestamp       func(ctx context.Context, sm3 []byte) (token []byte, err error)
 	DocumentSubject ca.SubjectTemplate // of the certificates of document keys
 	SealYears       int                // life of a seal and its certificate

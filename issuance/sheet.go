@@ -299,6 +299,9 @@ func (i *Issuance) stamped(ctx context.Context, esl []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stamping seal %s: %w", s.Info.ESID, err)
 	}
+	if token == nil {
+		return esl, nil
+	}
 	return seal.Timestamped(esl, token)
 }
 

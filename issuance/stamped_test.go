@@ -21,7 +21,9 @@ import (
 // authorityKey signs time stamps in software.
 type authorityKey struct{ *softkey.Key }
 
-func (k authorityKey) Sign(_ context.Context, message []byte) ([]byte, error) { return k.Key.Sign(message) }
+func (k authorityKey) Sign(_ context.Context, message []byte) ([]byte, error) {
+	return k.Key.Sign(message)
+}
 
 type serials struct{ n uint64 }
 

@@ -158,6 +158,8 @@ type IssuanceConfig struct {
 	Release string `yaml:"release"`
 	// SealYears is the life of a seal and its certificate. Default 3.
 	SealYears int `yaml:"seal_years"`
+	// SealVersion is 4 (GB/T 38540-2020, default) or 5 (GM/T 0031-2025): seals of version 5 carry a time stamp where there is an authority.
+	SealVersion int `yaml:"seal_version"`
 }
 
 // LoadConfig reads and checks a configuration file.
@@ -191,6 +193,7 @@ func (c *Config) defaults() {
 	c.Token.Sessions = or(c.Token.Sessions, 16)
 	c.Token.HangAfter = or(c.Token.HangAfter, 30*time.Second)
 	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
+	c.Issuance.SealVersion = or(c.Issuance.SealVersion, 4)
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
 	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
 	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
@@ -261,6 +264,7 @@ func (c *Config) check() error {
 	need(c.TLS.Certificate != "" && c.TLS.Key != "" && c.TLS.ClientCA != "", "tls.certificate, tls.key and tls.client_ca are needed")
 	need(c.Issuance.Release == "together" || c.Issuance.Release == "as-filed", "issuance.release must be together or as-filed")
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
+	need(c.Issuance.SealVersion == 4 || c.Issuance.SealVersion == 5, "issuance.seal_version must be 4 or 5")
 	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
 	c.checkFormats(need)
 	l := c.Limits

@@ -168,16 +168,19 @@ func (a *appliance) openWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stamper, err := a.stamper()
+	if err != nil {
+		return err
+	}
 	cfg, err := a.issuanceConfig()
 	if err != nil {
 		return err
 	}
+	if stamper != nil {
+		cfg.Timestamp = a.sealStamp(stamper)
+	}
 	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
 		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls}, cfg)
-	if err != nil {
-		return err
-	}
-	stamper, err := a.stamper()
 	if err != nil {
 		return err
 	}
@@ -192,6 +195,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 func (a *appliance) issuanceConfig() (issuance.Config, error) {
 	cfg := issuance.DefaultConfig()
 	cfg.Log, cfg.SealYears, cfg.Release = a.log, a.cfg.Issuance.SealYears, register.Release(a.cfg.Issuance.Release)
+	cfg.HeaderVersion = a.cfg.Issuance.SealVersion
 	cfg.Sets = map[string][]string{"": a.cfg.Issuance.Set}
 	var err error
 	if cfg.PublicSecurity, err = points(a.cfg.Sources.PublicSecurity); err != nil {
