@@ -27,7 +27,7 @@ import (
 // signatureRequest is the JSON of one request: a JSON body where a digest comes in, the part "request" of a multipart body where a document does.
 type signatureRequest struct {
 	Kind       string                 `json:"kind" enum:"digest,ofd,pdf,cms"`
-	Profile    string                 `json:"profile,omitempty" enum:"seal,sign,gm,gm-rfc,rfc,pades" doc:"ofd: seal (default), sign; pdf: gm (default), pades; cms: gm (default), gm-rfc, rfc, pades"`
+	Profile    string                 `json:"profile,omitempty" enum:"seal,sign,gm,gm-rfc,rfc,pades" doc:"ofd: seal (default): SES_Signature; sign: SignedData of GB/T 35275 without a seal, nothing is placed; pdf: gm (default), pades; cms: gm (default), gm-rfc, rfc, pades"`
 	Seal       string                 `json:"seal" doc:"esID"`
 	Purpose    string                 `json:"purpose" doc:"as granted and as approved"`
 	Digest     string                 `json:"digest,omitempty" doc:"kinds digest and cms: SM3 of the document (SHA-256 for profiles rfc and pades), 64 hexadecimal digits"`
@@ -36,8 +36,8 @@ type signatureRequest struct {
 	Riding     []placement.Riding     `json:"riding,omitempty" doc:"kinds ofd and pdf: one picture over the edges of several pages (骑缝章)"`
 	Facing     []placement.Facing     `json:"facing,omitempty" doc:"kinds ofd and pdf: one picture over two facing pages (对开)"`
 	Property   string                 `json:"property_info,omitempty" maxLength:"256" doc:"kind digest: what the signature will be embedded under"`
-	Whole      bool                   `json:"whole_document,omitempty" doc:"kind ofd: nobody can sign after this signature"`
-	Integrity  bool                   `json:"integrity,omitempty" doc:"kind ofd: write the integrity list of GM/T 0099"`
+	Mode       string                 `json:"mode,omitempty" enum:"continued,whole" doc:"kind ofd: continued (default), others may sign after this signature; whole, it protects the list of signatures too, so that nobody can (整份)"`
+	Integrity  bool                   `json:"integrity,omitempty" doc:"kind ofd: write the integrity list of GM/T 0099 (OFDEntries.xml), signed by the same key under the same approval; nobody can sign afterwards"`
 	Reason     string                 `json:"reason,omitempty" maxLength:"256" doc:"kind pdf"`
 	Location   string                 `json:"location,omitempty" maxLength:"256" doc:"kind pdf"`
 	Timestamp  bool                   `json:"timestamp,omitempty" doc:"put a time stamp over the signature value"`
@@ -45,6 +45,12 @@ type signatureRequest struct {
 	Approval   *access.SignedApproval `json:"approval,omitempty"`
 	Delegation string                 `json:"delegation,omitempty"`
 }
+
+// Modes of kind ofd.
+const (
+	modeContinued = "continued"
+	modeWhole     = "whole"
+)
 
 // stamp is a place on a page in millimetres from its top left corner, y down; pages count from 1.
 type stamp struct {
@@ -98,7 +104,7 @@ func (r signatureRequest) digest(document []byte) ([32]byte, error) {
 // toUse translates the wire form; every refusal names the field.
 func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte) (signer.Request, error) {
 	u := signer.Request{ID: key, BodyDigest: bodyDigest, Kind: r.Kind, Profile: r.Profile, Seal: r.Seal, Purpose: r.Purpose, Document: document, Approval: r.Approval, Delegation: r.Delegation,
-		Plan: placement.Plan{Keywords: r.Keywords, Riding: r.Riding, Facing: r.Facing}, PropertyInfo: r.Property, WholeDocument: r.Whole, Integrity: r.Integrity,
+		Plan: placement.Plan{Keywords: r.Keywords, Riding: r.Riding, Facing: r.Facing}, PropertyInfo: r.Property, WholeDocument: r.Mode == modeWhole, Integrity: r.Integrity,
 		Reason: r.Reason, Location: r.Location, Timestamp: r.Timestamp, Page: r.QR}
 	if r.Digest != "" {
 		d, err := hex.DecodeString(r.Digest)
@@ -106,6 +112,9 @@ func (r signatureRequest) toUse(key string, bodyDigest [32]byte, document []byte
 			return u, fmt.Errorf("digest is not 64 hexadecimal digits: %w", errForm)
 		}
 		u.Digest = [32]byte(d)
+	}
+	if r.Mode != "" && (r.Kind != signer.KindOFD || r.Mode != modeWhole && r.Mode != modeContinued) {
+		return u, fmt.Errorf("mode: %s or %s, kind ofd alone: %w", modeContinued, modeWhole, errForm)
 	}
 	for _, s := range r.Stamps {
 		u.Plan.Stamps = append(u.Plan.Stamps, placement.Stamp{Page: s.Page, X: s.X, Y: s.Y, W: s.W, H: s.H})

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"mime/multipart"
@@ -58,24 +59,24 @@ type Facing struct {
 
 // SignatureRequest asks for one signature by one seal.
 type SignatureRequest struct {
-	Kind       string          `json:"kind"`                     // digest, ofd, pdf or cms
-	Profile    string          `json:"profile,omitempty"`        // ofd: seal, sign; pdf: gm, pades; cms: gm, gm-rfc, rfc, pades; empty for the first
-	Seal       string          `json:"seal"`                     // esID
-	Purpose    string          `json:"purpose"`                  // as granted
-	Digest     string          `json:"digest,omitempty"`         // digest, cms: SM3 of the document (rfc, pades: SHA-256), 64 hexadecimal digits
-	Stamps     []Stamp         `json:"stamps,omitempty"`         // ofd, pdf
-	Keywords   []Keyword       `json:"keywords,omitempty"`       // ofd, pdf
-	Riding     []Riding        `json:"riding,omitempty"`         // ofd, pdf
-	Facing     []Facing        `json:"facing,omitempty"`         // ofd, pdf
-	Property   string          `json:"property_info,omitempty"`  // digest: what the signature will be embedded under
-	Whole      bool            `json:"whole_document,omitempty"` // ofd: nobody can sign afterwards
-	Integrity  bool            `json:"integrity,omitempty"`      // ofd: write the integrity list of GM/T 0099
-	Reason     string          `json:"reason,omitempty"`         // pdf
-	Location   string          `json:"location,omitempty"`       // pdf
-	Timestamp  bool            `json:"timestamp,omitempty"`      // put a time stamp over the signature value
-	QR         bool            `json:"qr,omitempty"`             // publish the signature; pdf: with a QR code beside the stamp
-	Approval   json.RawMessage `json:"approval,omitempty"`       // what the owner's device signed
-	Delegation string          `json:"delegation,omitempty"`     // id of a registered delegation
+	Kind       string          `json:"kind"`                    // digest, ofd, pdf or cms
+	Profile    string          `json:"profile,omitempty"`       // ofd: seal, sign; pdf: gm, pades; cms: gm, gm-rfc, rfc, pades; empty for the first
+	Seal       string          `json:"seal"`                    // esID
+	Purpose    string          `json:"purpose"`                 // as granted
+	Digest     string          `json:"digest,omitempty"`        // digest, cms: SM3 of the document (rfc, pades: SHA-256), 64 hexadecimal digits
+	Stamps     []Stamp         `json:"stamps,omitempty"`        // ofd, pdf
+	Keywords   []Keyword       `json:"keywords,omitempty"`      // ofd, pdf
+	Riding     []Riding        `json:"riding,omitempty"`        // ofd, pdf
+	Facing     []Facing        `json:"facing,omitempty"`        // ofd, pdf
+	Property   string          `json:"property_info,omitempty"` // digest: what the signature will be embedded under
+	Mode       string          `json:"mode,omitempty"`          // ofd: continued (the default), whole: nobody can sign afterwards
+	Integrity  bool            `json:"integrity,omitempty"`     // ofd: write the integrity list of GM/T 0099; nobody can sign afterwards
+	Reason     string          `json:"reason,omitempty"`        // pdf
+	Location   string          `json:"location,omitempty"`      // pdf
+	Timestamp  bool            `json:"timestamp,omitempty"`     // put a time stamp over the signature value
+	QR         bool            `json:"qr,omitempty"`            // publish the signature; pdf: with a QR code beside the stamp
+	Approval   json.RawMessage `json:"approval,omitempty"`      // what the owner's device signed
+	Delegation string          `json:"delegation,omitempty"`    // id of a registered delegation
 }
 
 // Receipt is where the record of an act stands in the log.
@@ -198,4 +199,34 @@ func multipartBody(r SignatureRequest, document []byte) ([]byte, string, error) 
 	}
 	err := w.Close()
 	return b.Bytes(), w.FormDataContentType(), err
+}
+
+// Prepared is a document that was laid out on this machine and stays here: of signer/ofd its draft's DataHash, PropertyInfo and Embed, of signer/pdf
+// the digest over what its draft covers, and Embed.
+type Prepared struct {
+	Digest   [32]byte
+	Property string // OFD, kind digest
+	Embed    func(signature []byte) ([]byte, error)
+}
+
+// SignPrepared has the digest of a prepared document signed and embeds what comes back; the appliance sees nothing else of it (未见原文). The kind is
+// digest (the default) for an SES_Signature, cms for SignedData: PDF, and OFD without a seal. An error of Embed comes after the signature was made: the
+// same key again gives it once more.
+func (c *Client) SignPrepared(ctx context.Context, key string, r SignatureRequest, p Prepared) ([]byte, Receipt, error) {
+	r.Digest = hex.EncodeToString(p.Digest[:])
+	if r.Kind == "" {
+		r.Kind = "digest"
+	}
+	if r.Kind == "digest" {
+		r.Property = p.Property
+	}
+	s, err := c.SignDigest(ctx, key, r)
+	if err != nil {
+		return nil, Receipt{}, err
+	}
+	sealed, err := p.Embed(s.Signature)
+	if err != nil {
+		return nil, s.Receipt, fmt.Errorf("embedding the signature: %w", err)
+	}
+	return sealed, s.Receipt, nil
 }

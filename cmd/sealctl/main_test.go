@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the sessions in testdata. Commands of their own: "sealed" and "log" make files to judge, "publish" and "revoke" sign
-// lists (see their functions), and "exits CODE
+// lists, "answered" signs what prepare printed and "judges" verifies (see their functions), and "exits CODE
 // COMMAND..." demands that very exit code, "hexkey FILE" puts a file's text into $KEY, "approved" and
 // "delegated" check what a device signed.
 func TestScripts(t *testing.T) {
@@ -45,6 +45,8 @@ func TestScripts(t *testing.T) {
 			"revoke":    func(ts *testscript.TestScript, _ bool, a []string) { ts.Check(revoke(ts.MkAbs("."), ts.MkAbs(a[0]))) },
 			"approved":  approved,
 			"delegated": delegated,
+			"answered":  answered,
+			"judges":    judges,
 			"hexkey":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Setenv("KEY", ts.ReadFile(args[0])) },
 			"log":       func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(writeLog(ts.MkAbs("."))) },
 		},

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +29,8 @@ func (s *settings) pdfPrepare() *cobra.Command {
 	cmd := &cobra.Command{Use: "prepare --document FILE --esl SEAL --stamp … --out PREPARED", Short: "append the revision with an empty place for the signature, and say which digest is to be signed", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.lay(cmd) }}
 	p.flags(cmd, "PDF", "file to write the prepared PDF to, which embed fills")
+	require(cmd, "esl")
+	cmd.MarkFlagsOneRequired(p.placing.names()...)
 	f := cmd.Flags()
 	f.StringVar(&p.profile, "profile", "gm", "gm, for sign cms --profile gm or gm-rfc; or pades, for sign cms --profile pades")
 	f.StringVar(&p.filter, "filter", "Adobe.PPKLite", "/Filter")
@@ -79,25 +80,14 @@ func (s *settings) pdfEmbed() *cobra.Command {
 	e := &embedding{settings: s}
 	cmd := &cobra.Command{Use: "embed --prepared FILE --signature FILE --out SEALED", Short: "put the signature into the PDF that was prepared", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.embedPDF(cmd) }}
-	f := cmd.Flags()
-	f.StringVar(&e.document, "prepared", "", "what prepare wrote")
-	f.StringVar(&e.signature, "signature", "", "detached SignedData that sealctl sign cms wrote")
-	f.StringVar(&e.out, "out", "", "file to write, - for standard output")
-	require(cmd, "prepared", "signature", "out")
+	e.flags(cmd, "detached SignedData that sealctl sign cms wrote")
 	return cmd
 }
 
 func (e *embedding) embedPDF(cmd *cobra.Command) error {
-	if err := vacant(e.out); err != nil {
+	prepared, value, err := e.read()
+	if err != nil {
 		return err
-	}
-	prepared, err := os.ReadFile(e.document)
-	if err != nil {
-		return fmt.Errorf("reading the prepared PDF: %w", err)
-	}
-	value, err := os.ReadFile(e.signature)
-	if err != nil {
-		return fmt.Errorf("reading the signature: %w", err)
 	}
 	sealed, err := pdf.Embed(prepared, value)
 	if err != nil {

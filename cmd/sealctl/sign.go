@@ -29,14 +29,14 @@ func (s *settings) sign() *cobra.Command {
 
 func (s *settings) signOFD() *cobra.Command {
 	g := &signing{settings: s, request: client.SignatureRequest{Kind: "ofd"}}
-	cmd := s.keyed(&cobra.Command{Use: "ofd --seal ESID --purpose TEXT --document FILE (--stamp … | --keyword … | --riding … | --facing …) --out FILE", Short: "have an OFD document sealed", Args: args(),
+	cmd := s.keyed(&cobra.Command{Use: "ofd --seal ESID --purpose TEXT --document FILE (--stamp … | --keyword … | --riding … | --facing … | --profile sign) --out FILE", Short: "have an OFD document sealed", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return g.sealDocument(cmd) }})
 	g.flags(cmd, "OFD document")
 	g.placing.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&g.request.Profile, "profile", "", "seal: SES_Signature of GB/T 38540 (default); sign: SignedData of GB/T 35275, no picture needed")
-	f.BoolVar(&g.request.Whole, "whole-document", false, "protect the list of signatures too: nobody can sign after this one")
-	f.BoolVar(&g.request.Integrity, "integrity", false, "write the integrity list of GM/T 0099")
+	f.StringVar(&g.request.Profile, "profile", "", "seal: SES_Signature of GB/T 38540 (default); sign: SignedData of GB/T 35275, which shows no seal and takes no place")
+	modeFlag(cmd, &g.request.Mode)
+	f.BoolVar(&g.request.Integrity, "integrity", false, "write the integrity list of GM/T 0099, so that nobody can add a file")
 	require(cmd, "document")
 	return cmd
 }

@@ -190,7 +190,7 @@ func TestStampsDown(t *testing.T) {
 	}
 }
 
-// TestPrepareAndEmbed: the document stays on the machine; its layout's digest is signed, and the signature goes into it here.
+// TestPrepareAndEmbed: the document stays on the machine; its digest is signed, and the signature goes into it here, by sealctl.
 func TestPrepareAndEmbed(t *testing.T) {
 	s := shared(t)
 	e := granted(t, s)
@@ -207,25 +207,25 @@ func TestPrepareAndEmbed(t *testing.T) {
 		return out
 	}
 	var layout struct{ Digest, Property_info string }
-	out := ctl("ofd", "prepare", "--document", at("plain.ofd"), "--esl", at("esl"), "--stamp", "1,100,200,40,40", "--riding", "w=40,h=40,edge=right", "--out", at("layout"), "--output", "json")
+	out := ctl("ofd", "prepare", "--document", at("plain.ofd"), "--esl", at("esl"), "--stamp", "1,100,200,40,40", "--riding", "w=40,h=40,edge=right", "--keyword", "text=申请单位,w=40,h=40", "--out", at("prepared"), "--output", "json")
 	if err := json.Unmarshal(out, &layout); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	got := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: layout.Digest, Property: layout.Property_info}, nil)
 	write(t, at("signature"), got.bytes)
-	ctl("ofd", "embed", "--document", at("plain.ofd"), "--layout", at("layout"), "--signature", at("signature"), "--out", at("sealed.ofd"))
+	ctl("ofd", "embed", "--prepared", at("prepared"), "--signature", at("signature"), "--out", at("sealed.ofd"))
 	report := verified(t, s, at("sealed.ofd"), 0)
 	if report.Verdict != "valid" || len(report.Signatures) != 1 {
 		t.Errorf("report %+v", report)
 	}
-	for name, args := range map[string][]string{
-		"another document":  {"--document", at("sealed.ofd"), "--layout", at("layout"), "--signature", at("signature")},
-		"another signature": {"--document", at("plain.ofd"), "--layout", at("layout"), "--signature", at("other")},
+	other := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: layout.Digest}, nil) // without the property
+	write(t, at("other"), other.bytes)
+	for name, c := range map[string]struct{ prepared, signature, says string }{
+		"another document":  {"sealed.ofd", "signature", "not a package prepared"},
+		"another signature": {"prepared", "other", "something else"},
 	} {
-		other := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: layout.Digest}, nil) // without the property
-		write(t, at("other"), other.bytes)
-		out, err := s.As(t.Context(), "department", append([]string{"ofd", "embed", "--out", at("never")}, args...)...).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "something else") {
+		out, err := s.As(t.Context(), "department", "ofd", "embed", "--prepared", at(c.prepared), "--signature", at(c.signature), "--out", at("never")).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.says) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
