@@ -46,10 +46,15 @@ type Check struct {
 	Clause string `json:"clause"`
 }
 
-// Verify asks the appliance to judge a file; no certificate is needed. name is for the report alone.
-func (c *Client) Verify(ctx context.Context, name string, file []byte) (Report, error) {
+// Verify asks the appliance to judge a file; no certificate is needed. name is for the report alone. digests, "sm3:HEX" or "sha256:HEX", stand
+// for what a detached signature is over and does not leave the caller.
+func (c *Client) Verify(ctx context.Context, name string, file []byte, digests ...string) (Report, error) {
 	var r Report
-	a, err := c.Do(ctx, Call{Method: http.MethodPost, Path: "/v1/verifications", Query: url.Values{"name": {name}}, ContentType: "application/octet-stream", Body: file})
+	query := url.Values{"name": {name}}
+	if len(digests) > 0 {
+		query["digest"] = digests
+	}
+	a, err := c.Do(ctx, Call{Method: http.MethodPost, Path: "/v1/verifications", Query: query, ContentType: "application/octet-stream", Body: file})
 	if err != nil {
 		return r, err
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -29,6 +30,19 @@ func whole(b []byte) original {
 	return original{content: b, digest: func(oid string) ([]byte, error) { return signeddata.Digest(oid, b) }}
 }
 
+// elsewhere is an original of which the caller gave digests alone.
+func (v *verifier) elsewhere() original {
+	if len(v.opts.Digests) == 0 {
+		return original{}
+	}
+	return original{digest: func(oid string) ([]byte, error) {
+		if d, ok := v.opts.Digests[oid]; ok {
+			return d, nil
+		}
+		return nil, fmt.Errorf("the signature is over %s of the original, which was not given: %w", signeddata.Name(oid), signeddata.ErrContent)
+	}}
+}
+
 // judgeCMSFile judges a file that is SignedData: what it encloses, or Options.Content where it encloses nothing.
 func (v *verifier) judgeCMSFile(b []byte) {
 	out := Signature{Type: "sign", Generation: "cms", Checks: []Check{}}
@@ -39,6 +53,8 @@ func (v *verifier) judgeCMSFile(b []byte) {
 			o = whole(v.opts.Content)
 		case signed.Content != nil:
 			o = whole(signed.Content)
+		default:
+			o = v.elsewhere()
 		}
 		v.judgeCMS(&out, signed, o)
 	}

@@ -37,6 +37,10 @@ func TestSignedDataFiles(t *testing.T) {
 		"the list ran out": {func(t *testing.T, f *fixture) {
 			f.opts.CRLs = [][]byte{list(t, f.root, now.AddDate(0, -2, 0), now.AddDate(0, -1, 0), nil)}
 		}, verify.CodeCertificateRevocation, verify.NotChecked, verify.Valid},
+		"a digest in its place": {func(_ *testing.T, f *fixture) { inPlace(f, "1.2.156.10197.1.401", f.content) }, verify.CodeDocumentDigest, verify.Pass, verify.Valid},
+		"a digest of another":   {func(_ *testing.T, f *fixture) { inPlace(f, "1.2.156.10197.1.401", []byte("x")) }, verify.CodeDocumentDigest, verify.Fail, verify.Invalid},
+		"a digest by another algorithm": {func(_ *testing.T, f *fixture) { inPlace(f, "2.16.840.1.101.3.4.2.1", f.content) }, verify.CodeDocumentDigest, verify.Indeterminate,
+			verify.IndeterminateResult},
 		"the list is a stranger's": {func(t *testing.T, f *fixture) {
 			f.opts.CRLs = [][]byte{list(t, newParty(t, "演示根", 8, usageCA, true, nil), now, now.Add(time.Hour), map[int64]time.Time{3: made})}
 		}, verify.CodeCertificateRevocation, verify.NotChecked, verify.Valid},
@@ -282,4 +286,10 @@ func TestIntegrityList(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inPlace gives the verifier SM3 of a content and not the content, under the name of an algorithm.
+func inPlace(f *fixture, oid string, content []byte) {
+	d := gm.SM3(content)
+	f.opts.Content, f.opts.Digests = nil, map[string][]byte{oid: d[:]}
 }

@@ -61,7 +61,7 @@ func (v *verifier) judgeBareSeal(b []byte) {
 
 func (v *verifier) judgeBareSignature(b []byte) {
 	out := Signature{Type: "seal", Checks: []Check{}}
-	o := original{}
+	o := v.elsewhere()
 	if v.opts.SignatureXML != nil {
 		o = whole(v.opts.SignatureXML)
 	}

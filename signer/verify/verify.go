@@ -144,6 +144,7 @@ type Options struct {
 	TimestampRoots []*gm.Certificate // trust anchors of time-stamp authorities; without them Roots count
 	Signers        []*gm.Certificate // whose bare signatures (Type="Sign" without a certificate) are tried
 	Content        []byte            // for SignedData that encloses nothing: what it is over
+	Digests        map[string][]byte // in the place of Content or SignatureXML that stays where it is: digests of it by the algorithm's OID
 	SignatureXML   []byte            // for a bare SES_Signature: the Signature.xml beside it
 	MaxBytes       int               // of the input; zero: 64 MiB
 }
