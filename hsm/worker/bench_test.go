@@ -12,55 +12,63 @@ import (
 	softhsmtest "sealkeeper/softhsm-test"
 )
 
-// BenchmarkSign sets the same token in this process beside a worker: signatures a second, and the median of one.
-func BenchmarkSign(b *testing.B) {
-	k := softhsmtest.New(b)
-	cfg := config(b, k, "softhsm2-sm2")
-	for _, where := range []string{"in-process", "worker"} {
-		b.Run(where, func(b *testing.B) {
-			var tok keystore.Token
-			if where == "worker" {
-				tok = open(b, cfg)
-			} else {
-				m, err := hsm.Open(b.Context(), cfg.Config)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer m.Close()
-				tok = m
-			}
-			for _, a := range []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256} {
-				key := generate(b, tok, a)
-				for _, callers := range []int{1, 8, 64} {
-					b.Run(fmt.Sprintf("%s/%d", a, callers), func(b *testing.B) { rate(b, tok, key, callers) })
-				}
-			}
-		})
+// BenchmarkIsolation sets the same token in this process beside a worker, in turns of 256 signatures each: signatures a second of both, their ratio, and the
+// median of one.
+func BenchmarkIsolation(b *testing.B) {
+	cfg := config(b, softhsmtest.New(b), "softhsm2-sm2")
+	m, err := hsm.Open(b.Context(), cfg.Config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	sides := []keystore.Token{m, open(b, cfg)}
+	for _, a := range []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256} {
+		key := generate(b, m, a)
+		for _, tok := range sides {
+			mustSign(b, tok, key)
+		}
+		for _, callers := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("%s/%d", a, callers), func(b *testing.B) { compare(b, sides, key, callers) })
+		}
 	}
 }
 
-func rate(b *testing.B, tok keystore.Token, key hsm.Birth, callers int) {
-	var mu sync.Mutex
-	var took []time.Duration
+const turn = 256
+
+func compare(b *testing.B, sides []keystore.Token, key hsm.Birth, callers int) {
+	took, rates := make([][]time.Duration, len(sides)), make([][]float64, len(sides))
+	for n := 0; n < b.N; n += turn {
+		for i, tok := range sides {
+			from := time.Now()
+			took[i] = append(took[i], signMany(b, tok, key, callers)...)
+			rates[i] = append(rates[i], turn/time.Since(from).Seconds())
+		}
+	}
+	for i, name := range []string{"here", "worker"} {
+		slices.Sort(took[i])
+		slices.Sort(rates[i])
+		b.ReportMetric(rates[i][len(rates[i])/2], name+"-sig/s")
+		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), name+"-p50-us")
+	}
+	b.ReportMetric(rates[1][len(rates[1])/2]/rates[0][len(rates[0])/2], "ratio")
+}
+
+// signMany makes one turn's signatures and returns how long each took.
+func signMany(b *testing.B, tok keystore.Token, key hsm.Birth, callers int) []time.Duration {
+	took := make([]time.Duration, turn)
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
-			var mine []time.Duration
-			for n := i; n < b.N; n += callers {
+			for n := i; n < turn; n += callers {
 				from := time.Now()
 				if _, err := tok.Sign(b.Context(), hsm.SignRequest{Key: key.ID, Algorithm: key.Algorithm, Digest: [32]byte{byte(n)}}); err != nil {
 					b.Error(err)
 					return
 				}
-				mine = append(mine, time.Since(from))
+				took[n] = time.Since(from)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, mine...)
 		})
 	}
 	wg.Wait()
-	slices.Sort(took)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sig/s")
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	return took
 }
