@@ -3,10 +3,13 @@ package e2e
 import (
 	"encoding/hex"
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"sealkeeper/client"
 	"sealkeeper/internal/gm"
+	"sealkeeper/softhsm-test/ofdgen"
+	"sealkeeper/softhsm-test/stage"
 )
 
 // TestVerdictByDigest: what a detached signature is over stays with the caller; the appliance judges by its digest.
@@ -28,5 +31,19 @@ func TestVerdictByDigest(t *testing.T) {
 		if _, err := c.Verify(t.Context(), "x.p7s", signed.bytes, digest); !errors.As(err, &p) || p.Status != 400 {
 			t.Errorf("%s: %v", digest, err)
 		}
+	}
+}
+
+// TestSealsOfVersion5: an appliance that makes seals of GM/T 0031-2025 stamps them, and what they sign is valid.
+func TestSealsOfVersion5(t *testing.T) {
+	s := own(t, stage.Config{})
+	s.stopAnd(t, func() { s.configure(t, "seal_version: 4", "seal_version: 5") })
+	e := granted(t, s)
+	signed := s.asked(t, e, client.SignatureRequest{Kind: "ofd", Seal: e.seals["01"], Timestamp: true, Stamps: []client.Stamp{{Page: 1, X: 100, Y: 200, W: 40, H: 40}}}, ofdgen.Document("演示合同", 1))
+	path := filepath.Join(t.TempDir(), "sealed.ofd")
+	write(t, path, signed.bytes)
+	r := verified(t, s, path, 0)
+	if sig := r.Signatures[0]; r.Verdict != "valid" || sig.Generation != "v5" || result(sig, "seal-timestamp") != "pass" || result(sig, "timestamp") != "pass" {
+		t.Errorf("%+v", r)
 	}
 }
