@@ -82,7 +82,7 @@ func (v *verifier) judgeCMS(out *Signature, signed *signeddata.SignedData, o ori
 	if signed.GM {
 		clause = clauseGM
 	}
-	out.cmsStructure(signed, clause)
+	out.cmsStructure(signed, o, clause)
 	out.cmsDigest(signed, o, clause)
 	out.cmsValue(signed, o, clause)
 	i := signed.Signer()
@@ -94,9 +94,12 @@ func (v *verifier) judgeCMS(out *Signature, signed *signeddata.SignedData, o ori
 	v.cmsSigner(out, signed, claimed, stamped, clause)
 }
 
-func (s *Signature) cmsStructure(signed *signeddata.SignedData, clause string) {
+func (s *Signature) cmsStructure(signed *signeddata.SignedData, o original, clause string) {
 	var text []string
 	for _, n := range signed.AllNotes() {
+		if o.apart && n.Code == signeddata.NotePadding {
+			continue // the place in a PDF is filled up with zeros
+		}
 		text = append(text, n.Code+": "+n.Detail)
 	}
 	if len(text) == 0 {

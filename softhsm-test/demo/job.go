@@ -170,7 +170,9 @@ func (s *show) judge(ctx context.Context, r *result) error {
 
 // verify prepares the offline verifier.
 func (s *show) verify(ctx context.Context, file string, args ...string) *exec.Cmd {
-	args = append([]string{"verify", "--root", s.path("state", "root.pem"), "--intermediate", s.path("state", "issuing.pem"), "--maker", s.path("state", "maker.pem")}, args...)
+	at := func(name string) string { return s.path("state", name) }
+	args = append([]string{"verify", "--root", at("root.pem"), "--intermediate", at("issuing.pem"), "--maker", at("maker.pem"),
+		"--document-root", at("client-ca.pem"), "--timestamp-root", at("root.pem"), "--timestamp-root", at("client-ca.pem")}, args...)
 	cmd := s.Command(ctx, "sealctl", append(args, file)...)
 	cmd.Dir = s.Dir // so that reports name the file, not the machine
 	return cmd

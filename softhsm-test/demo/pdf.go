@@ -49,6 +49,13 @@ func (s *show) pdf(ctx context.Context, r *result) error {
 	if err := errors.Join(s.write("plain.pdf", plain), s.write("sealed.pdf", sealed)); err != nil {
 		return err
 	}
+	text, err := s.verify(ctx, "sealed.pdf", "--language", "zh").Output()
+	if err != nil {
+		return fmt.Errorf("verifying the PDF: %w\n%s", err, text)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		s.note("%s", line)
+	}
 	return s.pdfsig(ctx)
 }
 
