@@ -8,6 +8,7 @@ MODULE  := $(BUILD)/libsealkeeper-sm2.so
 GOBUILD := go build -trimpath
 DEBS    := softhsm2 opensc openssl curl poppler-utils qpdf libssl-dev libp11-kit-dev pkg-config gcc libc6-dev
 FUZZTIME ?= 60s
+SOAK    ?= 60s
 TOOL    := go tool -modfile=tools.mod
 
 help: ## list the targets
@@ -47,6 +48,9 @@ lint: ## gofmt, vet, staticcheck, govulncheck (pinned in tools.mod)
 vuln: ## look known vulnerabilities up (needs the vulnerability database)
 	$(TOOL) govulncheck ./...
 
+soak: module ## one token fault after another at random, under load, for SOAK (default 60s) in this process and in a worker
+	SEALKEEPER_SOAK=$(SOAK) REQUIRE_SOFTHSM=1 go test -timeout 2h -count 1 -run '^TestSoak$$' -v ./hsm/worker
+
 bench: module ## micro benchmarks of store, custody, signing and issuance, with ratios
 	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench . -benchtime 2s ./keystore/... ./signer ./issuance
 
@@ -68,4 +72,4 @@ run: build ## start a development appliance on a throw-away token and say what t
 clean: ## remove what was built and the demo's files
 	rm -rf $(BUILD) demo run
 
-.PHONY: help deps module build test race fuzz lint vuln bench bench-json interop acceptance demo run clean
+.PHONY: help deps module build test race fuzz lint vuln soak bench bench-json interop acceptance demo run clean

@@ -118,7 +118,7 @@ func (m *Module) repeat(ctx context.Context, act string, attempt func(e *epoch, 
 			continue // the epoch was over before the call got in, or it waits for a session that somebody else has
 		}
 		if again := m.remedy(ctx, e, &tried, o); !again {
-			return fmt.Errorf("%s: %w", act, m.verdict(e, o.err))
+			return fmt.Errorf("%s: %w", act, m.verdict(e, o))
 		}
 	}
 }
@@ -170,14 +170,18 @@ func (m *Module) alive(ctx context.Context, e *epoch) bool {
 	return !errors.Is(o.err, errAbsent)
 }
 
-// verdict maps an error that no remedy is left for. A device that answers nothing any more is gone, whatever its code.
-func (m *Module) verdict(e *epoch, err error) error {
-	if classify(err) == classDevice {
+// verdict maps an error that no remedy is left for. A device that answers nothing any more is gone, whatever its code; so is one that lost session,
+// login or handle in the middle of a change.
+func (m *Module) verdict(e *epoch, o outcome) error {
+	switch k := classify(o.err); {
+	case k == classDevice:
 		select {
 		case <-e.ended:
-			return fmt.Errorf("%w: %w", ErrTokenGone, err)
+			return fmt.Errorf("%w: %w", ErrTokenGone, o.err)
 		default:
 		}
+	case o.final && (k == classSession || k == classHandle || k == classLogin):
+		return fmt.Errorf("cut off in the middle of a change: %w: %w", ErrTokenGone, o.err)
 	}
-	return sentinel(err)
+	return sentinel(o.err)
 }

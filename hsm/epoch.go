@@ -90,6 +90,14 @@ func (m *Module) open() (*epoch, error) {
 	return e, err
 }
 
+// notOpened is sentinel for a module that is being opened: it was not asked for anything that it could refuse.
+func notOpened(err error) error {
+	if classify(err) == classDevice {
+		return fmt.Errorf("%w: %w", ErrTokenGone, err)
+	}
+	return sentinel(err)
+}
+
 // tooMany: the token allows only so many sessions.
 type tooMany int
 
@@ -103,7 +111,7 @@ func (m *Module) openWithin(raw *pkcs11.Ctx, budget int) (*epoch, error) {
 	docs, err := crypto11.Configure(m.crypto11Config(signN))
 	if err != nil {
 		if _, isCode := code(err); isCode {
-			return nil, fmt.Errorf("opening module: %w", sentinel(err))
+			return nil, fmt.Errorf("opening module: %w", notOpened(err))
 		}
 		return nil, fmt.Errorf("opening module: %w: %w", ErrTokenGone, err) // the library was loaded above, so the token was not found
 	}
@@ -133,7 +141,7 @@ func (m *Module) crypto11Config(signN int) *crypto11.Config {
 // prepare attaches the raw context, finds the one slot, checks the profile and divides the sessions.
 func (m *Module) prepare(e *epoch, budget int) error {
 	if err := e.raw.Initialize(); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
-		return fmt.Errorf("attaching to module: %w", sentinel(err))
+		return fmt.Errorf("attaching to module: %w", notOpened(err))
 	}
 	info, err := m.findSlot(e)
 	if err != nil {
@@ -159,7 +167,7 @@ func (e *epoch) openSession() (pkcs11.SessionHandle, error) {
 func (m *Module) findSlot(e *epoch) (pkcs11.TokenInfo, error) {
 	slots, err := e.raw.GetSlotList(true)
 	if err != nil {
-		return pkcs11.TokenInfo{}, fmt.Errorf("listing slots: %w", sentinel(err))
+		return pkcs11.TokenInfo{}, fmt.Errorf("listing slots: %w", notOpened(err))
 	}
 	var found []uint
 	var info pkcs11.TokenInfo
@@ -191,7 +199,7 @@ func (m *Module) wanted(t pkcs11.TokenInfo) bool {
 func (m *Module) checkProfile(e *epoch, t pkcs11.TokenInfo) error {
 	lib, err := e.raw.GetInfo()
 	if err != nil {
-		return fmt.Errorf("asking the library: %w", sentinel(err))
+		return fmt.Errorf("asking the library: %w", notOpened(err))
 	}
 	e.facts = firmware.Facts{
 		LibraryManufacturer: lib.ManufacturerID, LibraryDescription: lib.LibraryDescription, LibraryFile: m.cfg.Module,
@@ -209,7 +217,7 @@ func (m *Module) checkProfile(e *epoch, t pkcs11.TokenInfo) error {
 func (e *epoch) checkMechanisms(m *Module) error {
 	have, err := e.raw.GetMechanismList(e.slot)
 	if err != nil {
-		return fmt.Errorf("listing mechanisms: %w", sentinel(err))
+		return fmt.Errorf("listing mechanisms: %w", notOpened(err))
 	}
 	e.suites = map[Algorithm]*suite{}
 	for _, s := range m.suites {

@@ -359,6 +359,26 @@ func TestFaultWhileGenerating(t *testing.T) {
 	}
 }
 
+// A birth that loses login, session or handle half-way is cut off; it is not "not found", and nobody has to clear anything.
+func TestFaultInTheMiddleOfABirth(t *testing.T) {
+	for name, rule := range map[string]string{"logged out": "C_SignInit times=1 logout", "session": "C_SignInit times=1 close-session", "handle": "C_SignInit times=1 return=0x82"} {
+		t.Run(name, func(t *testing.T) {
+			f := openFaulty(t)
+			f.Script(rule)
+			r := hsm.GenerateRequest{ID: newID(), Label: "cut-off", Algorithm: hsm.SM2}
+			if _, err := f.m.Generate(t.Context(), r); !errors.Is(err, hsm.ErrTokenGone) || errors.Is(err, hsm.ErrNotFound) || errors.Is(err, hsm.ErrLoggedOut) {
+				t.Errorf("got %v", err)
+			}
+			if err := f.m.Destroy(t.Context(), r.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+				t.Errorf("what may be left: %v", err)
+			}
+			if _, err := f.m.Generate(t.Context(), r); err != nil {
+				t.Errorf("again: %v", err)
+			}
+		})
+	}
+}
+
 // crashing, in the environment, has this binary open a token whose C_Login ends the process.
 const crashing = "SEALKEEPER_TEST_CRASH_IN_LOGIN"
 

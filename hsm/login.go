@@ -40,7 +40,7 @@ func (m *Module) logIn(e *epoch) error {
 		return err
 	}
 	if e.login, err = e.openSession(); err != nil {
-		return m.giveUp(fmt.Errorf("opening login session: %w", sentinel(err)))
+		return m.giveUp(fmt.Errorf("opening login session: %w", notOpened(err)))
 	}
 	pin, err := m.cfg.fetchPIN()
 	if err != nil {
