@@ -159,7 +159,7 @@ var causes = map[string]string{
 	"syn-sig-byterange-negative.pdf": verify.CodeReferences, "syn-sig-byterange-overlap.pdf": verify.CodeReferences, "syn-sig-contents-literal.pdf": verify.CodeReferences,
 	"syn-xref-prev-self.pdf": "pdf-xref-loop", "pyhanko-minimal-aes256.pdf": "pdf-encrypted", "qpdf-enc1.pdf": "pdf-encrypted", "pdfbox-data-000001.pdf": "pdf-trailing-bytes",
 	"qpdf-leading-junk.pdf": "pdf-header", "pdfcpu-testPAdES_BB.pdf": verify.CodeSignerCertificate, "dss-DSS-1683.pdf": verify.CodeSignatureValue,
-	"signserver-sample-signed-version-16.pdf": verify.CodeDocumentDigest, "pyhanko-ed448-disallowed-hash.pdf": verify.CodeStructure,
+	"signserver-sample-signed-version-16.pdf": verify.CodeDocumentDigest, "pyhanko-ed448-disallowed-hash.pdf": verify.CodeSignatureValue,
 	"syn-seal-bitflip-info.esl": verify.CodeSealSignature, "syn-seal-bitflip-signature.esl": verify.CodeSealSignature, "syn-seal-sig-zero.esl": verify.CodeSealSignature,
 }
 
