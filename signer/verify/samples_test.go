@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 
+	"sealkeeper/internal/gm"
+	"sealkeeper/seal"
 	"sealkeeper/signer/verify"
 )
 
@@ -205,5 +207,26 @@ func TestDocuments(t *testing.T) {
 	}
 	if seen < 200 {
 		t.Errorf("only %d documents in the manifest", seen)
+	}
+}
+
+// TestSampleBareSignature: the bare value of a real package fits a certificate that stands in a real seal's list.
+func TestSampleBareSignature(t *testing.T) {
+	dir := samplesDir(t)
+	s, err := seal.Parse(readSample(t, dir, "seal-v4-ofdrw/UserV4.esl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signers []*gm.Certificate
+	for _, der := range s.Info.Certs {
+		c, err := gm.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signers = append(signers, c)
+	}
+	r := verify.Document(t.Context(), "DigitalSign.ofd", readSample(t, dir, "ofd-sign-bare/DigitalSign.ofd"), verify.Options{Now: now, Signers: signers})
+	if result, detail := resultOf(r, verify.CodeSignatureValue); result != verify.Pass {
+		t.Errorf("%s: %s\n%s", result, detail, r.Text(verify.English))
 	}
 }
