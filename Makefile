@@ -51,8 +51,8 @@ vuln: ## look known vulnerabilities up (needs the vulnerability database)
 soak: module ## one token fault after another at random, under load, for SOAK (default 60s) in this process and in a worker
 	SEALKEEPER_SOAK=$(SOAK) REQUIRE_SOFTHSM=1 go test -timeout 2h -count 1 -run '^TestSoak$$' -v ./hsm/worker
 
-bench: module ## micro benchmarks of store, custody, signing and issuance, with ratios
-	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench . -benchtime 2s ./keystore/... ./signer ./issuance
+bench: module ## micro benchmarks of store, custody, signing, containers and issuance, with ratios
+	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench . -benchtime 2s ./keystore/... ./signer ./signer/ofd ./signer/pdf ./signer/verify ./issuance
 
 bench-json: build ## the design's measures on a fresh demo appliance, as JSON
 	@go run ./softhsm-test/demo -bench -build $(BUILD) -dir $(BUILD)/bench
