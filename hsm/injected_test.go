@@ -312,6 +312,9 @@ func TestFaultPINLocked(t *testing.T) {
 func pinRefused(t *testing.T, code string) {
 	f := openFaulty(t)
 	f.Script("C_SignInit times=1 logout", "C_Login return="+code)
+	if err := sign(f.m, f.keys[0].ID, hsm.SM2); !errors.Is(err, hsm.ErrPINLatched) {
+		t.Errorf("the call that met it: %v", err)
+	}
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {

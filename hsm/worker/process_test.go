@@ -91,10 +91,15 @@ func TestChildDiesWithItsParent(t *testing.T) {
 
 // A child that does not answer at all is given up.
 func TestFaultChildStopped(t *testing.T) {
-	f := openFaulty(t, 200*time.Millisecond)
-	if err := syscall.Kill(f.tok.Pid(), syscall.SIGSTOP); err != nil {
+	f := openFaulty(t, time.Second)
+	pid := f.tok.Pid()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	await(t, func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(b), ") T ") || strings.Contains(string(b), ") Z ")
+	})
 	if err := sign(t.Context(), f.tok, f.keys[0]); !errors.Is(err, hsm.ErrInterrupted) {
 		t.Errorf("got %v", err)
 	}

@@ -203,7 +203,7 @@ func TestFaultCrash(t *testing.T) {
 }
 
 func TestFaultHang(t *testing.T) {
-	f := openFaulty(t, 200*time.Millisecond)
+	f := openFaulty(t, 500*time.Millisecond)
 	f.heals(t, "C_Sign times=1 hang")
 }
 
@@ -211,7 +211,7 @@ func TestFaultHang(t *testing.T) {
 func TestFaultHangWhileOpening(t *testing.T) {
 	for _, call := range []string{"C_Initialize", "C_Login"} {
 		t.Run(call, func(t *testing.T) {
-			f := openFaulty(t, 100*time.Millisecond)
+			f := openFaulty(t, 400*time.Millisecond)
 			f.Script("C_Sign times=1 crash", call+" times=1 hang")
 			ctx := t.Context()
 			if err := sign(ctx, f.tok, f.keys[0]); !errors.Is(err, hsm.ErrInterrupted) {
