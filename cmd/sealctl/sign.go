@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -30,7 +31,12 @@ func (s *settings) sign() *cobra.Command {
 func (s *settings) signOFD() *cobra.Command {
 	g := &signing{settings: s, request: client.SignatureRequest{Kind: "ofd"}}
 	cmd := s.keyed(&cobra.Command{Use: "ofd --seal ESID --purpose TEXT --document FILE (--stamp … | --keyword … | --riding … | --facing … | --profile sign) --out FILE", Short: "have an OFD document sealed", Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return g.sealDocument(cmd) }})
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (g.request.Profile == "sign") != g.placing.plan().Empty() {
+				return errors.New("a seal needs a place (--stamp, --keyword, --riding, --facing), and --profile sign takes none")
+			}
+			return g.sealDocument(cmd)
+		}})
 	g.flags(cmd, "OFD document")
 	g.placing.flags(cmd)
 	f := cmd.Flags()

@@ -48,10 +48,9 @@ func (d *Draft) Entries() []byte { return d.entries }
 // EntriesHash returns SM3 of Entries: the messageDigest of the detached SignedData (GB/T 35275) that becomes the list's value.
 func (d *Draft) EntriesHash() [32]byte { return gm.SM3(d.entries) }
 
-// WithEntriesValue returns the draft with the value of its integrity list, which Embed then writes, too. ErrRequest where there is no list
-// that waits for one.
+// WithEntriesValue returns the draft with the value of its integrity list, which Embed then writes, too. ErrRequest where there is no list.
 func (d *Draft) WithEntriesValue(value []byte) (*Draft, error) {
-	if d.entries == nil || d.entryDone || len(value) == 0 || len(value) > maxSealBytes {
+	if d.entries == nil || len(value) == 0 || len(value) > maxSealBytes {
 		return nil, fmt.Errorf("value of %d bytes for an integrity list: %w", len(value), ErrRequest)
 	}
 	out := *d

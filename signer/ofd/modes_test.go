@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -266,6 +267,25 @@ func TestPreparedRefused(t *testing.T) {
 		}
 		return packed(t, files...)
 	}
+	listed, err := prepare(t, fixture(t), func(r *Request) { r.Integrity = true }).Prepared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(name, data string) []byte { // the listed one with a file replaced, and no longer protected, or added
+		u := unpack(t, listed)
+		files := []file{{name, data}}
+		for _, n := range u.names {
+			if n == name {
+				continue
+			}
+			text := string(u.data[n])
+			if strings.HasSuffix(n, "Signature.xml") {
+				text = regexp.MustCompile(`<ofd:Reference FileRef="/OFDEntries.xml">.*?</ofd:Reference>`).ReplaceAllString(text, "")
+			}
+			files = append(files, file{n, text})
+		}
+		return packed(t, files...)
+	}
 	keep := func(n string, b []byte) (string, []byte) { return n, b }
 	bare := func(n int) string {
 		return fmt.Sprintf(`<Signature><SignedInfo><References CheckMethod="SM3"/></SignedInfo><SignedValue>v%d.dat</SignedValue></Signature>`, n)
@@ -284,6 +304,8 @@ func TestPreparedRefused(t *testing.T) {
 		"sealed document": {mustEmbed(t, d, "v"), "v", ErrPrepared},
 		"no package":      {[]byte("x"), "v", ErrNotZip},
 		"two wait":        {two, "v", ErrPrepared},
+		"list is signed":  {with("signedvalue.dat", "x"), "v", ErrPrepared},
+		"list of nothing": {with(entriesPart, "<DocEntries/>"), "v", ErrPrepared},
 		"page changed": {repacked(func(n string, b []byte) (string, []byte) {
 			if strings.HasSuffix(n, "Content.xml") {
 				b = bytes.Replace(b, []byte("/>"), []byte(" />"), 1)

@@ -104,7 +104,7 @@ type Limits struct {
 	NameBytes  int     // length of an entry name; 512
 	PageMM     float64 // width or height of a page in millimetres; 20,000
 	Glyphs     int     // characters of one page that Find looks through; 200,000
-	TextBytes  int64   // XML that Find reads of one Package, all searches together; 512 MiB
+	TextBytes  int64   // XML that Find reads of one Package, all searches together; 128 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -131,7 +131,7 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.Attributes, 256)
 	orInt(&l.NameBytes, 512)
 	orInt(&l.Glyphs, 200_000)
-	orInt64(&l.TextBytes, 512<<20)
+	orInt64(&l.TextBytes, 128<<20)
 	if l.PageMM <= 0 {
 		l.PageMM = 20_000
 	}

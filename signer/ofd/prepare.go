@@ -75,7 +75,6 @@ type Draft struct {
 
 	entries   []byte // OFDEntries.xml, nil for none
 	entryPart string // where its value goes
-	entryDone bool   // the prepared package has its value already
 	entry     []byte // its value, nil as long as there is none
 }
 
@@ -276,7 +275,7 @@ func (d *Draft) Embed(signedValue []byte) ([]byte, error) {
 	if len(signedValue) == 0 || len(signedValue) > 2*maxSealBytes {
 		return nil, fmt.Errorf("signed value of %d bytes: %w", len(signedValue), ErrRequest)
 	}
-	if d.entries != nil && d.entry == nil && !d.entryDone {
+	if d.entries != nil && d.entry == nil {
 		return nil, fmt.Errorf("no value of the integrity list: %w", ErrRequest)
 	}
 	return d.arc.rewrite(d.replaced, append(d.added[:len(d.added):len(d.added)], d.values(signedValue)...), d.time)
@@ -285,7 +284,7 @@ func (d *Draft) Embed(signedValue []byte) ([]byte, error) {
 // values are the entries that come last.
 func (d *Draft) values(signedValue []byte) []newEntry {
 	v := []newEntry{{d.valuePart, signedValue}}
-	if d.entries != nil && !d.entryDone {
+	if d.entries != nil {
 		v = slices.Insert(v, 0, newEntry{d.entryPart, d.entry})
 	}
 	return v

@@ -77,7 +77,9 @@ func (p *Package) readEntries(d *Draft) (err error) {
 	if d.entryPart == "" {
 		return fmt.Errorf("%s says not where its value goes: %w", entriesPart, ErrPrepared)
 	}
-	d.entryDone = p.arc.byName[d.entryPart] != nil
+	if p.arc.byName[d.entryPart] != nil {
+		return fmt.Errorf("%s has its value already: %w", entriesPart, ErrPrepared)
+	}
 	return nil
 }
 
