@@ -19,5 +19,5 @@
 // some 670 and 90 microseconds, so it is left as it is. A network device would pay a round trip.
 //
 // Limits: a C call cannot be interrupted. A caller whose context ends leaves; the session comes back when the call does. A module
-// that hangs keeps its permit, and a new epoch waits for it.
+// that hangs keeps its permit, and a new epoch waits for it. Package worker runs all this in a child process, which can be ended.
 package hsm

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -81,8 +82,9 @@ func serve(conn net.Conn) error {
 	if err := c.answer(first.id, info, err); err != nil {
 		return err
 	}
+	r := bufio.NewReader(conn) // not before: the first message, with the PIN, stays out of its buffer
 	for {
-		f, err := readFrame(conn)
+		f, err := readFrame(r)
 		if err != nil {
 			return err // the parent is gone, and the kernel closes what the module has open
 		}

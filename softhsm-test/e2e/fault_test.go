@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -92,6 +93,9 @@ func TestFaultsOverHTTP(t *testing.T) {
 		t.Error("the daemon was started again")
 	}
 	f.stopAnd(t, func() { logHolds(t, f.scene) })
+	if b := mustOf(os.ReadFile(filepath.Join(f.Dir, "seald.log")))(t); bytes.Contains(b, []byte(f.Token.PIN())) || !bytes.Contains(b, []byte("token worker ended")) {
+		t.Error("the daemon's log holds the PIN, or nothing of the workers that died")
+	}
 }
 
 func (f *faultScene) underLoad(t *testing.T, rule, strikes string, told []string) {
