@@ -87,6 +87,9 @@ type Bolt struct {
 	changed   chan struct{}
 	changedMu sync.Mutex
 
+	committing atomic.Int64 // bbolt's number of the transaction that is being committed and published, 0 for none
+	published  sync.RWMutex // held by the writer while committing is set
+
 	live   live
 	leases leases
 	w      writer // belongs to the writer goroutine

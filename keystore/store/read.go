@@ -177,8 +177,29 @@ func seekAfter(c *bolt.Cursor, start, after []byte) (k, v []byte) {
 	return k, v
 }
 
-// Counter returns a counter's value; unknown and forgotten counters are zero.
+// caughtUp returns when counters and requests in memory are at least as new as what a reader has seen in the file: a commit shows there a moment
+// before it is published.
+func (b *Bolt) caughtUp() error {
+	during := b.committing.Load()
+	if during == 0 {
+		return nil
+	}
+	var seen int64
+	if err := b.db.View(func(tx *bolt.Tx) error { seen = int64(tx.ID()); return nil }); err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	if seen >= during {
+		b.published.RLock() // the writer is about to publish
+		b.published.RUnlock()
+	}
+	return nil
+}
+
+// Counter returns a counter's value, never older than a record that was read before; unknown and forgotten counters are zero.
 func (b *Bolt) Counter(_ context.Context, name string) (uint64, error) {
+	if err := b.caughtUp(); err != nil {
+		return 0, err
+	}
 	b.live.mu.RLock()
 	defer b.live.mu.RUnlock()
 	return b.live.counters[name].value, nil
@@ -187,6 +208,9 @@ func (b *Bolt) Counter(_ context.Context, name string) (uint64, error) {
 // Lookup finds the first receipt of a request.
 func (b *Bolt) Lookup(_ context.Context, r Request) (Receipt, error) {
 	if err := r.check(); err != nil {
+		return Receipt{}, err
+	}
+	if err := b.caughtUp(); err != nil {
 		return Receipt{}, err
 	}
 	b.live.mu.RLock()

@@ -181,6 +181,15 @@ func (b *Bolt) writeGroup(items []*item, outcomes []outcome) error {
 	if !g.dirty {
 		return tx.Rollback()
 	}
+	return b.conclude(tx, g)
+}
+
+// conclude commits and publishes; whoever sees the one waits for the other (Counter, Lookup).
+func (b *Bolt) conclude(tx *bolt.Tx, g *group) error {
+	b.published.Lock()
+	defer b.published.Unlock()
+	b.committing.Store(int64(tx.ID()))
+	defer b.committing.Store(0)
 	if err := tx.Commit(); err != nil {
 		b.stop(err)
 		return fmt.Errorf("committing: %w: %w", ErrUnknownOutcome, err)

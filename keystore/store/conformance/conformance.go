@@ -51,7 +51,7 @@ func Run(t *testing.T, open Open) {
 		"values": (*suite).values, "expectations": (*suite).expectations, "malformed": (*suite).malformed, "requests": (*suite).requests,
 		"counters": (*suite).counters, "expiring counters": (*suite).expiring, "listing": (*suite).listing, "from a key": (*suite).fromKey, "late": (*suite).late, "indexes": (*suite).indexes,
 		"outbox": (*suite).outbox, "log": (*suite).log, "together": (*suite).together, "read-only": (*suite).readOnly, "clock": (*suite).clocks,
-		"contention": (*suite).contention, "closing": (*suite).closing,
+		"contention": (*suite).contention, "at once": (*suite).atOnce, "closing": (*suite).closing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, openStore: open, dir: t.TempDir(), now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)}

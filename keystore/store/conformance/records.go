@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,6 +307,51 @@ func (s *suite) contention() {
 	wg.Wait()
 	if granted.Load() != limit || won.Load() != 1 || failed.Load() != 0 || s.counter("n") != limit || s.st.State().Size != limit+1 {
 		s.Fatalf("%d granted, %d won, %d failed, counter %d, %d records", granted.Load(), won.Load(), failed.Load(), s.counter("n"), s.st.State().Size)
+	}
+}
+
+// atOnce watches commits from beside them: whoever reads a record finds the counters and the request of the commit that wrote it.
+func (s *suite) atOnce() {
+	const commits = 200
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		for n := range commits {
+			if _, err := s.try(store.Mutation{Request: &store.Request{Client: "writer", ID: fmt.Sprint(n)}, Audit: [][]byte{[]byte("r")},
+				Put: []store.Put{{Collection: plain, Key: []byte("k"), Value: fmt.Append(nil, n)}}, Spend: []store.Spend{{Counter: "n", N: 1, Limit: commits}}}); err != nil {
+				s.Error(err)
+				return
+			}
+		}
+	})
+	for range 4 {
+		wg.Go(func() { s.watch(done) })
+	}
+	wg.Wait()
+}
+
+func (s *suite) watch(done <-chan struct{}) {
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true // and look once more
+		default:
+		}
+		it, err := s.st.Get(s.Context(), plain, []byte("k"))
+		if err != nil {
+			continue
+		}
+		seen, _ := strconv.ParseUint(string(it.Value), 10, 64)
+		n, err := s.st.Counter(s.Context(), "n")
+		if err != nil || n < seen+1 {
+			s.Errorf("record of commit %s seen while the counter says %d: %v", it.Value, n, err)
+			return
+		}
+		if _, err := s.st.Lookup(s.Context(), store.Request{Client: "writer", ID: string(it.Value)}); err != nil {
+			s.Errorf("record of commit %s seen while its request is not: %v", it.Value, err)
+			return
+		}
 	}
 }
 
