@@ -49,8 +49,20 @@ func (i *Issuance) Collect(ctx context.Context, req *keystore.Request, actor acc
 		if err != nil {
 			return CollectOutcome{}, err
 		}
-		return i.collect(ctx, req, actor, o, at, env)
+		c, err := i.collect(ctx, req, actor, o, at, env)
+		if errors.Is(err, ErrNothingToCollect) {
+			err = i.overtaken(ctx, o.ID, at, err)
+		}
+		return c, err
 	})
+}
+
+// overtaken turns a refusal that rests on an order read before another commit moved it into a conflict: order and seals were of two moments.
+func (i *Issuance) overtaken(ctx context.Context, order string, at store.Version, refused error) error {
+	if _, v, err := i.Register.Order(ctx, order); err == nil && v != at {
+		return fmt.Errorf("%w: %w", store.ErrConflict, refused)
+	}
+	return refused
 }
 
 // Rebind binds another device of the responsible person without a set to collect: a new phone, or a new responsible person whose own
