@@ -90,6 +90,11 @@ func (m *material) sealedBy(document []byte, r ofd.Request, esl []byte, by party
 	if err != nil {
 		return nil, err
 	}
+	if r.Integrity {
+		if d, err = m.listed(d); err != nil {
+			return nil, err
+		}
+	}
 	g, err := seal.NewSigning(esl)
 	if err != nil {
 		return nil, err
@@ -130,6 +135,15 @@ func (m *material) signedData(r cms.Request) ([]byte, error) {
 	return d.Assemble(value, nil)
 }
 
+// listed signs the integrity list of a draft.
+func (m *material) listed(d *ofd.Draft) (*ofd.Draft, error) {
+	value, err := m.signedData(cms.Request{Form: cms.GM, Digest: d.EntriesHash()})
+	if err != nil {
+		return nil, err
+	}
+	return d.WithEntriesValue(value)
+}
+
 // signed signs a document without a seal.
 func (m *material) signed(document []byte) ([]byte, error) {
 	p, err := ofd.Open(document, ofd.Limits{})
@@ -158,13 +172,13 @@ func (m *material) judgeOurs(ctx context.Context, j *java) (int, error) {
 	}
 	options := m.options()
 	bad := 0
-	for _, name := range []string{"ours-one.ofd", "ours-two.ofd", "ours-sign.ofd"} {
+	for _, name := range []string{"ours-one.ofd", "ours-two.ofd", "ours-sign.ofd", "ours-closed.ofd"} {
 		if r := verify.Document(ctx, name, made[name], options); r.Verdict != verify.Valid {
 			bad++
 			fmt.Print(r.Text(verify.English))
 		}
 	}
-	for _, ask := range [][]string{{"judge-ses", m.path("ours-one.ofd"), m.path("ours-two.ofd")}, {"judge-sign", m.path("ours-sign.ofd")},
+	for _, ask := range [][]string{{"judge-ses", m.path("ours-one.ofd"), m.path("ours-two.ofd"), m.path("ours-closed.ofd")}, {"judge-entries", m.path("ours-closed.ofd")}, {"judge-sign", m.path("ours-sign.ofd")},
 		{"judge-cms", m.path("ours.p7s"), m.path("plain.ofd")}, {"judge-token", m.path("ours.tst"), m.path("stamper.der")}} {
 		all, err := j.run(ctx, ask...)
 		if err != nil {
@@ -175,7 +189,7 @@ func (m *material) judgeOurs(ctx context.Context, j *java) (int, error) {
 	return bad, nil
 }
 
-// makeOurs: one seal; two seals with a seam over five pages and time stamps; a signature without seal; SignedData; a time stamp.
+// makeOurs: one seal; two seals with a seam over five pages and time stamps; one over the whole document, under an integrity list; a signature without seal; SignedData; a time stamp.
 func (m *material) makeOurs(ctx context.Context) (map[string][]byte, error) {
 	stamp := func(value []byte) ([]byte, error) { return m.token(ctx, value) }
 	five := ofdgen.Document("互操作（演示数据）", 5)
@@ -190,6 +204,10 @@ func (m *material) makeOurs(ctx context.Context) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	closed, err := m.sealed(five, ofd.Request{Stamps: []ofd.Stamp{{Page: 1, X: 100, Y: 200, W: 40, H: 40}}, Mode: ofd.WholeDocument, Integrity: true})
+	if err != nil {
+		return nil, err
+	}
 	signed, err := m.signed(five)
 	if err != nil {
 		return nil, err
@@ -199,7 +217,7 @@ func (m *material) makeOurs(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	token, stamper, err := m.tokenP256(ctx, five)
-	return map[string][]byte{"plain.ofd": five, "ours-one.ofd": one, "ours-two.ofd": two, "ours-sign.ofd": signed, "ours.p7s": data, "ours.tst": token, "stamper.der": stamper}, err
+	return map[string][]byte{"plain.ofd": five, "ours-one.ofd": one, "ours-two.ofd": two, "ours-sign.ofd": signed, "ours-closed.ofd": closed, "ours.p7s": data, "ours.tst": token, "stamper.der": stamper}, err
 }
 
 func (m *material) options() verify.Options {

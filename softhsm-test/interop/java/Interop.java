@@ -12,6 +12,7 @@ import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.util.Collection;
 import java.util.Date;
+import java.util.zip.ZipFile;
 import org.bouncycastle.asn1.pkcs.PrivateKeyInfo;
 import org.bouncycastle.cert.X509CertificateHolder;
 import org.bouncycastle.cert.jcajce.JcaCertStore;
@@ -29,6 +30,8 @@ import org.bouncycastle.operator.jcajce.JcaDigestCalculatorProviderBuilder;
 import org.bouncycastle.tsp.TimeStampResponse;
 import org.bouncycastle.tsp.TimeStampToken;
 import org.ofdrw.gm.ses.v4.SESeal;
+import org.ofdrw.gm.sm2strut.GBT35275Validate;
+import org.ofdrw.gm.sm2strut.VerifyInfo;
 import org.ofdrw.reader.OFDReader;
 import org.ofdrw.sign.NumberFormatAtomicSignID;
 import org.ofdrw.sign.OFDSigner;
@@ -54,6 +57,7 @@ public final class Interop {
         switch (args[0]) {
             case "judge-ses": for (String f : rest(args, 1)) judgeOFD(f, false); break;
             case "judge-sign": for (String f : rest(args, 1)) judgeOFD(f, true); break;
+            case "judge-entries": judgeEntries(args[1]); break;
             case "judge-cms": judgeCMS(args[1], args[2]); break;
             case "judge-token": judgeToken(args[1], args[2]); break;
             case "make": make(Paths.get(args[1]), args[2]); break;
@@ -81,6 +85,18 @@ public final class Interop {
             try (OFDReader r = new OFDReader(Paths.get(file)); OFDValidator v = new OFDValidator(r)) {
                 v.setValidator(sign ? new GBT35275ValidateContainer() : new SESV4ValidateContainer());
                 v.exeValidate();
+            }
+        });
+    }
+
+    /** The integrity list of a package and its value, by ofdrw, which leaves the names in the list unread. */
+    private static void judgeEntries(String file) {
+        report("judge-entries", file, () -> {
+            try (ZipFile z = new ZipFile(file)) {
+                byte[] list = z.getInputStream(z.getEntry("OFDEntries.xml")).readAllBytes();
+                byte[] value = z.getInputStream(z.getEntry("signedvalue.dat")).readAllBytes();
+                VerifyInfo v = GBT35275Validate.validate("SM3withSm2", list, value);
+                if (!v.result) throw new Exception(v.hit);
             }
         });
     }
