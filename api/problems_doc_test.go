@@ -93,6 +93,7 @@ var remedies = map[string]string{
 	"token-key-exists":           "Look at the token with pkcs11-tool: another store's key has the name. Destroy it by ceremony, or repeat: a fresh name is taken.",
 	"token-refused":              "Repeat with the same Idempotency-Key. When it refuses again, the daemon's log has the token's own code.",
 	"no-document-key":            "Have a security operator make one: `sealctl seal document-key ESID`. Or sign with profile gm.",
+	"no-revocation-list":         "Fetch the list from the address that the certificate names (CRL distribution point).",
 	"no-time-stamp-authority":    "Name an outside authority (`tsa.url`), or make the appliance with `seald init`, which makes one. Or leave `timestamp` out.",
 	"time-stamp-unavailable":     "Repeat with the same Idempotency-Key. Whoever runs the appliance looks at the authority, or decides `tsa.when_down: sign-without`.",
 	"no-public-pages":            "Set `pages` in the configuration, or leave `qr` out.",

@@ -20,6 +20,7 @@ func (s *Server) register() {
 	s.seals()
 	s.signatures()
 	s.verifications()
+	s.revocationList()
 	s.timeStamps()
 	s.pages()
 	s.auditLog()

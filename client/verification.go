@@ -63,3 +63,8 @@ func (c *Client) Verify(ctx context.Context, name string, file []byte, digests .
 	}
 	return r, nil
 }
+
+// RevocationList fetches the CRL (DER) of seal certificates; no certificate is needed.
+func (c *Client) RevocationList(ctx context.Context) ([]byte, error) {
+	return c.file(ctx, "/v1/revocation-list")
+}

@@ -92,6 +92,8 @@ type Issuance struct {
 	maker  *seal.Certificate
 	nudge  chan struct{} // wakes Run; holds at most one
 	making makings
+
+	revoked revocations
 }
 
 // New checks parts and configuration.

@@ -22,7 +22,7 @@ func (s *settings) seal() *cobra.Command {
 			return look(s, cmd, route("/v1/seals", a[0], ""), showSeal)
 		}}
 	return noun("seal", "issued seals (电子印章)", list, get,
-		s.sealFile("esl", "write the seal itself (DER SESeal, GB/T 38540)"), s.sealFile("certificate", "write the seal's certificate (DER)"),
+		s.sealFile("esl", "write the seal itself (DER SESeal, GB/T 38540)"), s.sealFile("certificate", "write the seal's certificate (DER)"), s.revocations(),
 		s.sealFile("document-certificate", "write the certificate of the seal's P-256 document key (DER)"), s.equipSeal(),
 		s.changeSeal("suspend", "suspend a seal at once"), s.changeSeal("resume", "lift a suspension; --reason names the hold"), s.changeSeal("cancel", "cancel a seal for good"))
 }
@@ -33,6 +33,16 @@ func (s *settings) sealFile(part, short string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return s.fetch(cmd, route("/v1/seals", a[0], "/"+part), out)
 		}}
+	cmd.Flags().StringVarP(&out, "file", "f", "", "file to write, - for standard output")
+	require(cmd, "file")
+	return cmd
+}
+
+// revocations fetches the list that sealctl verify --crl reads.
+func (s *settings) revocations() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{Use: "revocations -f OUT", Short: "write the revocation list of seal certificates (DER CRL), for verify --crl; no certificate is needed", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.fetch(cmd, "/v1/revocation-list", out) }}
 	cmd.Flags().StringVarP(&out, "file", "f", "", "file to write, - for standard output")
 	require(cmd, "file")
 	return cmd

@@ -128,7 +128,7 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 	life := ca.DefaultLifetimes()
 	life.Seal = ca.Period{Years: a.cfg.Issuance.SealYears}
 	a.authority, err = ca.NewEmbedded(issuing, ca.Config{RootDER: a.issued[0], IssuingDER: a.issued[1], Lifetimes: life,
-		Subject: ca.DefaultSubjectTemplate(), Now: time.Now})
+		Subject: ca.DefaultSubjectTemplate(), Endpoints: a.endpoints(), Now: time.Now})
 	if err != nil {
 		return err
 	}
@@ -136,6 +136,14 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 		return err
 	}
 	return a.openJudging()
+}
+
+// endpoints are where certificates say that their revocation list is: under the address of the public pages.
+func (a *appliance) endpoints() ca.Endpoints {
+	if a.cfg.Pages == "" {
+		return ca.Endpoints{}
+	}
+	return ca.Endpoints{CRL: []string{a.cfg.Pages + "/v1/revocation-list"}}
 }
 
 func (a *appliance) openTLS(ctx context.Context) error {

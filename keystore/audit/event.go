@@ -37,8 +37,9 @@ const (
 	KindGrant          = "grant"
 	KindDelegation     = "delegation"
 	KindSignature      = "signature" // one released signature
-	KindRefusal        = "refusal"   // refusals of one client with one code in one second, with their number
-	KindEpoch          = "epoch"     // an epoch of a token was closed, with its counts
+	KindRevocationList = "revocation-list"
+	KindRefusal        = "refusal" // refusals of one client with one code in one second, with their number
+	KindEpoch          = "epoch"   // an epoch of a token was closed, with its counts
 	KindCeremony       = "ceremony"
 	KindClockAccepted  = "clock-accepted" // an operator took the clock for right; its time may lie before the record in front
 	KindResynchronised = "resynchronised" // two operators took a store for right that differs from its anchor

@@ -19,6 +19,12 @@ var ErrUnknown = errors.New("not in the register")
 var (
 	seals = &store.Collection{Name: "seal", Codec: 1, Indexes: []store.Index{
 		{Name: "uscc", Keys: field(func(s Seal) string { return s.USCC })},
+		{Name: "ended", Keys: field(func(s Seal) string {
+			if s.State.Final() {
+				return "ended"
+			}
+			return ""
+		})},
 	}}
 	esls         = &store.Collection{Name: "esl", Codec: 1}
 	certificates = &store.Collection{Name: "seal-certificate", Codec: 1}
@@ -122,6 +128,11 @@ func (r *Register) Chain(ctx context.Context, esid string) ([][]byte, error) {
 // SealsOf lists the seals of an entity, by number.
 func (r *Register) SealsOf(ctx context.Context, uscc string) ([]Seal, error) {
 	return list[Seal](ctx, r.st, seals, "uscc", uscc)
+}
+
+// Ended lists the seals that are cancelled, superseded or expired, by number.
+func (r *Register) Ended(ctx context.Context) ([]Seal, error) {
+	return list[Seal](ctx, r.st, seals, "ended", "ended")
 }
 
 // Order reads an order.

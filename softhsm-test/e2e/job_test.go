@@ -137,11 +137,12 @@ func result(s client.SignatureReport, code string) string {
 }
 
 // verified asks sealctl offline, with the SM2 root as the only trust beside the certificates of the package.
-func verified(t *testing.T, s *scene, path string, exit int) client.Report {
+func verified(t *testing.T, s *scene, path string, exit int, more ...string) client.Report {
 	t.Helper()
 	at := func(name string) string { return filepath.Join(s.Dir, "state", name) }
-	out, err := s.Command(t.Context(), "sealctl", "verify", "--output", "json", "--root", at("root.pem"), "--intermediate", at("issuing.pem"), "--maker", at("maker.pem"),
-		"--document-root", at("client-ca.pem"), "--timestamp-root", at("root.pem"), "--timestamp-root", at("client-ca.pem"), path).Output()
+	args := append([]string{"verify", "--output", "json", "--root", at("root.pem"), "--intermediate", at("issuing.pem"), "--maker", at("maker.pem"),
+		"--document-root", at("client-ca.pem"), "--timestamp-root", at("root.pem"), "--timestamp-root", at("client-ca.pem")}, more...)
+	out, err := s.Command(t.Context(), "sealctl", append(args, path)...).Output()
 	if code := exitCode(t, err); code != exit {
 		t.Errorf("sealctl verify exits %d, want %d", code, exit)
 	}

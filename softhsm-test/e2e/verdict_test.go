@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"sealkeeper/client"
 	"sealkeeper/internal/gm"
@@ -44,6 +45,28 @@ func TestSealsOfVersion5(t *testing.T) {
 	write(t, path, signed.bytes)
 	r := verified(t, s, path, 0)
 	if sig := r.Signatures[0]; r.Verdict != "valid" || sig.Generation != "v5" || result(sig, "seal-timestamp") != "pass" || result(sig, "timestamp") != "pass" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestRevocationListOffline: a cancelled seal stands in the published list, and whoever has the list is told so without asking the appliance.
+func TestRevocationListOffline(t *testing.T) {
+	s := own(t, stage.Config{})
+	e := granted(t, s)
+	before := s.asked(t, e, client.SignatureRequest{Kind: "ofd", Seal: e.seals["01"], Timestamp: true, Stamps: []client.Stamp{{Page: 1, X: 100, Y: 200, W: 40, H: 40}}}, ofdgen.Document("演示合同", 1))
+	sealed := time.Now().Unix()
+	if err := until(t.Context(), "the next second", func() (bool, error) { return time.Now().Unix() > sealed, nil }); err != nil { // lists and stamps count seconds
+		t.Fatal(err)
+	}
+	if _, err := s.as(t, "system").ChangeSeal(t.Context(), client.NewKey(), e.seals["01"], client.Cancel, client.Reason{Reason: "authority-decision", Evidence: "示例决定"}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path, list := filepath.Join(dir, "sealed.ofd"), filepath.Join(dir, "seals.crl")
+	write(t, path, before.bytes)
+	write(t, list, mustOf(s.as(t, "department").RevocationList(t.Context()))(t))
+	r := verified(t, s, path, 0, "--crl", list)
+	if sig := r.Signatures[0]; r.Verdict != "valid" || result(sig, "certificate-revocation") != "note" || sig.Conclusion.Zh != "签章时有效，其后证书已吊销（未查询印章当前状态）" {
 		t.Errorf("%+v", r)
 	}
 }
