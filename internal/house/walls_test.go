@@ -45,6 +45,8 @@ var deep = []wall{
 	{"keystore/store", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence"}, "the engine knows bytes"},
 	{"hsm/worker", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "the child knows a token and its parent, nothing else"},
 	{"firmware-profiles", []string{"sealkeeper/hsm", "sealkeeper/keystore"}, "imports nothing of ours"},
+	{"connector/wire", []string{"sealkeeper/"}, "the way out knows nothing of what goes over it"},
+	{"connector/delivery", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access", "sealkeeper/keystore/register"}, "carries messages and does not know what they mean"},
 	{"client", []string{"sealkeeper/"}, "the Go client imports nothing of ours"},
 	{"internal/gm", []string{"sealkeeper/hsm", "sealkeeper/keystore", "sealkeeper/seal"}, "the door stands on the ground floor"},
 }
