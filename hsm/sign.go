@@ -85,7 +85,7 @@ func normalise(sig []byte, output string) ([]byte, error) {
 			return nil, fmt.Errorf("the token returned %d bytes, the profile says 64: %w", len(sig), ErrRefused)
 		}
 		raw = [64]byte(sig)
-		_, err = gm.EncodeSignature(sig) // for its check of the range
+		err = gm.CheckRaw(sig)
 	case firmware.OutputDER:
 		raw, err = gm.DecodeSignature(sig)
 	case firmware.OutputBroken:

@@ -42,10 +42,11 @@ func SM3(parts ...[]byte) [32]byte {
 func NewSM3() hash.Hash { return sm3.New() }
 
 // PublicKey is a checked point on sm2p256v1 together with its Z for the default user ID (GB/T 32918.2 §5.5).
-// It is immutable and safe for concurrent use.
+// It is immutable but for what makes its verifications fast, and safe for concurrent use.
 type PublicKey struct {
 	key *ecdsa.PublicKey
 	z   [32]byte
+	hot hot
 }
 
 // NewPublicKey reads an uncompressed point, 65 bytes 04‖X‖Y. A point off the curve or at infinity is ErrKey.

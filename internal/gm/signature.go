@@ -1,6 +1,7 @@
 package gm
 
 import (
+	"bytes"
 	"crypto/elliptic"
 	"errors"
 	"fmt"
@@ -24,17 +25,43 @@ var (
 
 // EncodeSignature turns r‖s (32+32 bytes, big-endian) into the DER SEQUENCE{INTEGER r, INTEGER s} of GM/T 0009.
 func EncodeSignature(raw []byte) ([]byte, error) {
-	r, s, err := splitRaw(raw)
-	if err != nil {
+	if err := CheckRaw(raw); err != nil {
 		return nil, err
 	}
-	var b cryptobyte.Builder
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(r)
-		b.AddASN1BigInt(s)
-	})
-	return b.Bytes()
+	der := append(make([]byte, 0, 72), 0x30, 0) // 2 + 2 + 33 + 2 + 33 bytes at most, so every length is one byte
+	der = appendInteger(appendInteger(der, raw[:32]), raw[32:])
+	der[1] = byte(len(der) - 2)
+	return der, nil
 }
+
+// appendInteger adds a positive INTEGER with as few bytes as it takes.
+func appendInteger(der, v []byte) []byte {
+	for len(v) > 1 && v[0] == 0 {
+		v = v[1:]
+	}
+	if v[0] < 0x80 {
+		return append(append(der, 0x02, byte(len(v))), v...)
+	}
+	return append(append(der, 0x02, byte(len(v)+1), 0), v...)
+}
+
+// CheckRaw reports whether bytes are r‖s with both in 1…n-1, else ErrSignatureForm.
+func CheckRaw(raw []byte) error {
+	if len(raw) != 64 {
+		return fmt.Errorf("raw signature of %d bytes, want 64: %w", len(raw), ErrSignatureForm)
+	}
+	for _, v := range [][]byte{raw[:32], raw[32:]} {
+		if bytes.Compare(v, orderBytes) >= 0 || bytes.Equal(v, zeroBytes[:]) {
+			return fmt.Errorf("r or s outside 1..n-1: %w", ErrSignatureForm)
+		}
+	}
+	return nil
+}
+
+var (
+	orderBytes = order().N.FillBytes(make([]byte, 32))
+	zeroBytes  [32]byte
+)
 
 // DecodeSignature reads the strict DER form back to r‖s: minimal positive INTEGERs, definite lengths, nothing behind.
 func DecodeSignature(der []byte) ([64]byte, error) {
@@ -92,15 +119,23 @@ func DecodeLenient(b []byte) ([64]byte, Deviation, error) {
 	return raw, DeviationInteger, nil
 }
 
-// VerifyE checks a raw signature r‖s over e. It returns nil, ErrSignatureForm or ErrSignature.
+// VerifyE checks a raw signature r‖s over e. It returns nil, ErrSignatureForm, ErrSignature, or ErrDisagree when a hot key's table refuses what the
+// library accepts.
 func (p *PublicKey) VerifyE(e [32]byte, raw [64]byte) error {
+	table := p.tableOf()
+	if table != nil && table.Verify(e, raw) {
+		return nil
+	}
 	r, s, err := splitRaw(raw[:])
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !sm2.Verify(p.key, e[:], r, s) {
+	case !sm2.Verify(p.key, e[:], r, s):
 		return ErrSignature
+	case table != nil:
+		return fmt.Errorf("the table of a hot key: %w", ErrDisagree)
 	}
+	shared.earn(p, e, raw)
 	return nil
 }
 
@@ -148,11 +183,10 @@ func secondSelfTest() error {
 }
 
 func splitRaw(raw []byte) (r, s *big.Int, err error) {
-	if len(raw) != 64 {
-		return nil, nil, fmt.Errorf("raw signature of %d bytes, want 64: %w", len(raw), ErrSignatureForm)
+	if err := CheckRaw(raw); err != nil {
+		return nil, nil, err
 	}
-	r, s = new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:])
-	return r, s, inRange(r, s)
+	return new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:]), nil
 }
 
 func inRange(r, s *big.Int) error {
