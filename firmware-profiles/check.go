@@ -22,7 +22,7 @@ var (
 		"CKA_UNWRAP", "CKA_WRAP", "CKA_DERIVE", "CKA_SIGN_RECOVER", "CKA_VERIFY_RECOVER", "CKA_VERIFY", "CKA_MODIFIABLE", "CKA_COPYABLE",
 		"CKA_ALWAYS_SENSITIVE", "CKA_NEVER_EXTRACTABLE", "CKA_LOCAL", "CKA_KEY_GEN_MECHANISM", "CKA_EC_PARAMS", "CKA_KEY_TYPE"}
 	// quirks are the closed list: every name in it is driven by package hsm and has a test of its own.
-	quirks = []string{QuirkWritesAlone}
+	quirks = []string{QuirkWritesAlone, QuirkUnwrapLeaks}
 )
 
 // mandatory attributes must always read back: a token that cannot report them cannot hold seal keys.

@@ -221,5 +221,8 @@ func contains(list []string, s string) bool {
 // from C_GenerateKeyPair, or an attribute that reads false.
 const QuirkWritesAlone = "writes-alone"
 
+// QuirkUnwrapLeaks: the library keeps memory of every key it unwrapped until it is finalised, about a kilobyte in SoftHSM2.
+const QuirkUnwrapLeaks = "unwrap-leaks"
+
 // Has reports whether the profile names a quirk.
 func (p *Profile) Has(quirk string) bool { return slices.Contains(p.Quirks, quirk) }

@@ -33,25 +33,35 @@ type outcome struct {
 
 // call runs f with a session of the pool.
 func (m *Module) call(ctx context.Context, act string, f func(s *session) error) error {
-	return m.repeat(ctx, act, func(e *epoch, tried remedies) outcome {
-		if err := e.pool.enter(ctx); err != nil {
-			return outcome{err: err}
-		}
-		return m.await(ctx, act, func() outcome {
-			h, err := e.pool.take(tried.session > 0)
-			if err != nil {
-				return outcome{err: err}
-			}
-			s := &session{m: m, e: e, h: h}
-			err = f(s)
-			_, bad := code(err)
-			if bad {
-				m.evictions.Add(1)
-			}
-			e.pool.giveBack(h, !bad)
-			return outcome{used: s.used, final: s.final, err: err}
-		})
+	return m.repeat(ctx, act, func(e *epoch, tried remedies) outcome { return m.attempt(ctx, act, e, tried, func() {}, f) })
+}
+
+// attempt runs f once with a session of the pool, and done when nothing of it is inside the module any more, whoever waited.
+func (m *Module) attempt(ctx context.Context, act string, e *epoch, tried remedies, done func(), f func(s *session) error) outcome {
+	if err := e.pool.enter(ctx); err != nil {
+		done()
+		return outcome{err: err}
+	}
+	return m.await(ctx, act, func() outcome {
+		defer done()
+		return m.entered(e, tried, f)
 	})
+}
+
+// entered runs f for a caller whom the pool let in.
+func (m *Module) entered(e *epoch, tried remedies, f func(s *session) error) outcome {
+	h, err := e.pool.take(tried.session > 0)
+	if err != nil {
+		return outcome{err: err}
+	}
+	s := &session{m: m, e: e, h: h}
+	err = f(s)
+	_, bad := code(err)
+	if bad {
+		m.evictions.Add(1)
+	}
+	e.pool.giveBack(h, !bad)
+	return outcome{used: s.used, final: s.final, err: err}
 }
 
 // onDocs runs f with crypto11.

@@ -30,8 +30,8 @@ type Config struct {
 	// LatchFile is where a refused PIN is remembered across restarts (law 7). Required; while it exists nothing logs in.
 	LatchFile string
 
-	// MaxSessions caps all sessions together: one holds the login, one is crypto11's own, a quarter signs ECDSA and RSA, the rest do
-	// everything else. Zero means 16. The profile's and the token's limits apply as well; at least 4 are needed.
+	// MaxSessions caps all sessions together: one holds the login, one is crypto11's own, a quarter signs ECDSA and RSA, one holds wrapped keys
+	// where the profile has any (and there are 5), the rest do everything else. Zero means 16. The profile's and the token's limits apply as well; at least 4 are needed.
 	MaxSessions int
 
 	// ManualLogin leaves a lost login lost (ErrLoggedOut) until Reopen. Otherwise it is restored once per call with the same PIN.
@@ -40,6 +40,9 @@ type Config struct {
 	// Proven says that this very PIN logged in to this very token before, as the caller knows from an earlier Module. Otherwise the first
 	// login is made under a latch, which stays when the process dies inside C_Login.
 	Proven bool
+
+	// Opened bounds the wrapped keys that are session objects at one time.
+	Opened Opened
 
 	Log *slog.Logger // nil discards
 }
@@ -68,6 +71,8 @@ func (c Config) checked() (Config, error) {
 		return bad("exactly one of PIN and PIN file")
 	case c.LatchFile == "":
 		return bad("no latch file")
+	case c.Opened.Keys < 0:
+		return bad("%d open keys", c.Opened.Keys)
 	case c.MaxSessions < 0 || c.MaxSessions > 0 && c.MaxSessions < minSessions:
 		return bad("%d sessions, at least %d are needed", c.MaxSessions, minSessions)
 	}

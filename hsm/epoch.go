@@ -28,9 +28,14 @@ type epoch struct {
 	ended chan struct{}
 
 	suites map[Algorithm]*suite // what profile and token both offer
+	wraps  map[string]uint      // the mechanisms behind the profile's names of wrappings
+	opened *openings            // wrapped keys as session objects
 
-	signN int // permits of sign
-	once  sync.Once
+	signN   int // permits of sign
+	holders int // sessions kept back to hold wrapped keys: one or none
+	once    sync.Once
+
+	renewed bool // ended for the sake of a fresh one; guarded by Module.mu until it is over
 }
 
 const deskPermits = 2
@@ -40,7 +45,7 @@ func (e *epoch) end() { e.once.Do(func() { close(e.ended) }) }
 
 // shut waits until nobody is inside and closes everything. It may be called again after an error.
 func (e *epoch) shut(ctx context.Context) error {
-	if err := errors.Join(e.pool.shut(ctx), e.sign.drain(ctx, e.signN), e.desk.drain(ctx, deskPermits)); err != nil {
+	if err := errors.Join(e.shutHolder(ctx), e.pool.shut(ctx), e.sign.drain(ctx, e.signN), e.desk.drain(ctx, deskPermits)); err != nil {
 		return err
 	}
 	e.closeModule()
@@ -155,7 +160,12 @@ func (m *Module) prepare(e *epoch, budget int) error {
 		return tooMany(limit)
 	}
 	e.sign, e.desk = newLane(e.signN, e.ended), newLane(deskPermits, e.ended)
-	e.pool = newPool(budget-2-e.signN, e.ended, e.openSession, func(h pkcs11.SessionHandle) { _ = e.raw.CloseSession(h) })
+	if len(m.cfg.Profile.Wrap) > 0 && budget > minSessions {
+		e.holders = 1
+	}
+	most, renew := m.cfg.opened()
+	e.opened = newOpenings(most, renew, e.ended)
+	e.pool = newPool(budget-2-e.signN-e.holders, e.ended, e.openSession, func(h pkcs11.SessionHandle) { _ = e.raw.CloseSession(h) })
 	return nil
 }
 
@@ -233,6 +243,7 @@ func (e *epoch) checkMechanisms(m *Module) error {
 			e.suites[s.name] = s
 		}
 	}
+	e.checkWrapping(m, have)
 	return nil
 }
 

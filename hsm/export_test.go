@@ -46,3 +46,10 @@ func (m *Module) Forget() {
 
 // EncodeData is the content of a data object.
 var EncodeData = encodeData
+
+// Holder is the session that owns open keys.
+func (m *Module) Holder() pkcs11.SessionHandle {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cur.opened.holder
+}

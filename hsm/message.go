@@ -131,6 +131,7 @@ type SignRequest struct {
 	Key       ObjectID
 	Algorithm Algorithm
 	Digest    [32]byte
+	Wrapped   *Wrapped // nil for a key that stays in the token
 }
 
 // CipherRequest asks the token to encrypt or decrypt with an AES256 key, GCM, 12-byte nonce, 16-byte tag behind the text.
@@ -157,4 +158,6 @@ type Stats struct {
 	Relogins    uint64 `json:"relogins"`
 	Epoch       uint64 `json:"epoch"`
 	Idle        int    `json:"idle"` // sessions waiting in the pool
+	Unwraps     uint64 `json:"unwraps"`
+	Unwrapped   int    `json:"unwrapped"` // wrapped keys that are session objects now
 }

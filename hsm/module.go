@@ -3,7 +3,9 @@ package hsm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +42,7 @@ type Module struct {
 	proof    [32]byte
 	proven   bool
 
-	signs, finds, evictions, relogins atomic.Uint64
+	signs, finds, evictions, relogins, unwraps atomic.Uint64
 }
 
 // tokens are the tokens open in this process: a second login would succeed with any PIN, so there is none.
@@ -106,6 +108,9 @@ func (m *Module) enter(ctx context.Context) (*epoch, error) {
 // drainWait bounds how long a new epoch waits for calls that are still inside the module.
 const drainWait = 5 * time.Second
 
+// renewWait is the same for an epoch that ended for no fault of the token's. A device may take long over an RSA key.
+const renewWait = time.Minute
+
 // start shuts the old epoch and begins a new one. The caller holds turn, which start gives back when it is done; a caller whose context ends
 // before leaves it to the next one.
 func (m *Module) start(ctx context.Context) (*epoch, error) {
@@ -138,7 +143,11 @@ func (m *Module) restart() (*epoch, error) {
 	old := m.old
 	m.mu.Unlock()
 	if old != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+		wait := drainWait
+		if old.renewed { // nothing is wrong with what is inside
+			wait = renewWait
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		if err := old.shut(ctx); err != nil {
 			return nil, err
@@ -214,7 +223,11 @@ func (m *Module) end(e *epoch, cause error) {
 	}
 	m.cur, m.old = nil, e
 	e.end()
-	m.cfg.Log.Warn("token epoch ended", "serial", m.serial, "epoch", e.n, "cause", cause.Error())
+	level := slog.LevelWarn
+	if errors.Is(cause, errRenewal) {
+		level, e.renewed = slog.LevelInfo, true
+	}
+	m.cfg.Log.Log(context.Background(), level, "token epoch ended", "serial", m.serial, "epoch", e.n, "cause", cause.Error())
 }
 
 // Reopen starts a new epoch after ErrLoggedOut under ManualLogin, by an operator's decision. With an epoch in place it does nothing.
@@ -310,12 +323,13 @@ func (m *Module) evidence(e *epoch) Evidence {
 
 // Stats returns counters since start.
 func (m *Module) Stats() Stats {
-	s := Stats{Signs: m.signs.Load(), FindObjects: m.finds.Load(), Evictions: m.evictions.Load(), Relogins: m.relogins.Load()}
+	s := Stats{Signs: m.signs.Load(), FindObjects: m.finds.Load(), Evictions: m.evictions.Load(), Relogins: m.relogins.Load(),
+		Unwraps: m.unwraps.Load()}
 	m.mu.Lock()
 	e := m.cur
 	m.mu.Unlock()
 	if e != nil {
-		s.Epoch, s.Idle = e.n, e.pool.idleCount()
+		s.Epoch, s.Idle, s.Unwrapped = e.n, e.pool.idleCount(), e.opened.len()
 	}
 	return s
 }

@@ -171,6 +171,9 @@ func (m *Module) Destroy(ctx context.Context, id ObjectID) error {
 	}
 	return m.call(ctx, fmt.Sprintf("destroying key %s", id), func(s *session) error {
 		defer m.writeAlone()()
+		if open, err := s.forgetOpened(id); err != nil || open {
+			return err
+		}
 		all, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_ID, id[:]))
 		if err != nil {
 			return err

@@ -23,10 +23,12 @@ import (
 // on record.
 func (m *Module) Sign(ctx context.Context, r SignRequest) ([]byte, error) {
 	act := fmt.Sprintf("signing with %s key %s", r.Algorithm, r.Key)
-	switch r.Algorithm {
-	case SM2:
+	switch {
+	case r.Wrapped != nil:
+		return m.signWrapped(ctx, act, r)
+	case r.Algorithm == SM2:
 		return m.signSM2(ctx, act, r)
-	case ECDSAP256, RSA2048:
+	case r.Algorithm == ECDSAP256, r.Algorithm == RSA2048:
 		return m.signDocs(ctx, act, r)
 	}
 	return nil, fmt.Errorf("%s: %w", act, ErrUnsupported)

@@ -29,7 +29,9 @@ type suite struct {
 	asked   bool   // templates carry the curve, so it must read back
 	output  string // form of an SM2 signature
 	forms   []string
-	secret  uint // the attribute that must never be readable
+	secret  uint   // the attribute that must never be readable
+	working []flag // of the object that works, unless class says it
+	other   []flag // of the public half, unless publicFlags
 
 	// public reads the public half; check verifies a signature over a digest under what public returned.
 	public func(s *session, h pkcs11.ObjectHandle) ([]byte, error)

@@ -14,14 +14,19 @@ type Token interface {
 	// Generate makes a key with the explicit template of its algorithm and returns its birth evidence. On any mismatch between
 	// what was asked and what reads back, both objects are destroyed and an error is returned.
 	Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, error)
-	// Sign returns r‖s (64 bytes) for SM2 and ECDSA, the signature block for RSA. It does not verify.
+	// GenerateWrapped makes a key pair that leaves the token wrapped alone, and returns its birth evidence with the blob.
+	GenerateWrapped(ctx context.Context, r hsm.WrapRequest) (hsm.WrappedBirth, error)
+	// Rewrap moves a wrapped key from under one KEK to another without its leaving the token in the clear.
+	Rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, error)
+	// Sign returns r‖s (64 bytes) for SM2 and ECDSA, the signature block for RSA, with a key of the token or a wrapped one. It does not
+	// verify.
 	Sign(ctx context.Context, r hsm.SignRequest) ([]byte, error)
 	// Encrypt and Decrypt run AES-256-GCM inside the token.
 	Encrypt(ctx context.Context, r hsm.CipherRequest) ([]byte, error)
 	Decrypt(ctx context.Context, r hsm.CipherRequest) ([]byte, error)
 	// Attributes reads a key's attributes again.
 	Attributes(ctx context.Context, id hsm.ObjectID) ([]hsm.Attribute, error)
-	// Destroy removes every object with that identifier; hsm.ErrNotFound when there is none.
+	// Destroy removes every object with that identifier, an open wrapped key's too; hsm.ErrNotFound when there is none.
 	Destroy(ctx context.Context, id hsm.ObjectID) error
 	// Objects lists what is in the token.
 	Objects(ctx context.Context) ([]hsm.Object, error)

@@ -63,7 +63,25 @@ func (t *Token) Generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth,
 
 // Sign returns r‖s (64 bytes) for SM2 and ECDSA, the signature block for RSA. It does not verify.
 func (t *Token) Sign(ctx context.Context, r hsm.SignRequest) ([]byte, error) {
+	if r.Wrapped != nil {
+		return ask[[]byte](ctx, t, kindSignWrapped, r)
+	}
 	return t.do(ctx, kindSign, signBody(r))
+}
+
+// GenerateWrapped makes a key that the token does not keep.
+func (t *Token) GenerateWrapped(ctx context.Context, r hsm.WrapRequest) (hsm.WrappedBirth, error) {
+	b, err := ask[hsm.WrappedBirth](ctx, t, kindGenerateWrapped, r)
+	b.Birth.Token.Epoch += t.past().Epoch
+	if err != nil {
+		return hsm.WrappedBirth{}, err
+	}
+	return b, nil
+}
+
+// Rewrap moves a wrapped key from under one KEK to another.
+func (t *Token) Rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, error) {
+	return ask[hsm.Wrapped](ctx, t, kindRewrap, r)
 }
 
 // Encrypt runs AES-256-GCM in the token.

@@ -113,7 +113,7 @@ func (c *child) open(b []byte) (*hsm.Module, error) {
 		return nil, fmt.Errorf("reading the profile: %w: %w", hsm.ErrConfig, err)
 	}
 	return hsm.Open(context.Background(), hsm.Config{Module: h.Module, Allowed: h.Allowed, Profile: profile, Serial: h.Serial, Label: h.Label,
-		PIN: func() ([]byte, error) { return bytes.Clone(kept), nil }, LatchFile: h.LatchFile, MaxSessions: h.MaxSessions, Proven: h.Proven,
+		PIN: func() ([]byte, error) { return bytes.Clone(kept), nil }, LatchFile: h.LatchFile, MaxSessions: h.MaxSessions, Opened: h.Opened, Proven: h.Proven,
 		Log: slog.New(slog.NewJSONHandler(logWriter{c}, &slog.HandlerOptions{Level: slog.Level(h.LogLevel)}))})
 }
 
@@ -182,6 +182,12 @@ func (c *child) do(ctx context.Context, f frame) error {
 		})
 	case kindData:
 		return serveJSON(c, ctx, f, func(ctx context.Context, d dataBody) ([]byte, error) { return c.module.Data(ctx, d.Label) })
+	case kindSignWrapped:
+		return serveJSON(c, ctx, f, c.module.Sign)
+	case kindGenerateWrapped:
+		return serveJSON(c, ctx, f, c.module.GenerateWrapped)
+	case kindRewrap:
+		return serveJSON(c, ctx, f, c.module.Rewrap)
 	case kindRandom:
 		return serveJSON(c, ctx, f, c.module.Random)
 	}

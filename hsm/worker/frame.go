@@ -24,6 +24,9 @@ const (
 	kindSetData
 	kindData
 	kindRandom
+	kindSignWrapped
+	kindGenerateWrapped
+	kindRewrap
 	kindCancel // the call with this number is not waited for any more
 	kindPing
 	kindClose

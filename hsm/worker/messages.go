@@ -22,6 +22,7 @@ type hello struct {
 	Label       string          `json:"label,omitempty"`
 	LatchFile   string          `json:"latch_file"`
 	MaxSessions int             `json:"max_sessions"`
+	Opened      hsm.Opened      `json:"opened"`
 	Proven      bool            `json:"proven"`
 	LogLevel    int             `json:"log_level"`
 }
@@ -70,12 +71,12 @@ func decodeSign(b []byte) (hsm.SignRequest, error) {
 	return hsm.SignRequest{Key: hsm.ObjectID(b[:16]), Digest: [32]byte(b[16:signHead]), Algorithm: hsm.Algorithm(b[signHead:])}, nil
 }
 
-const countersSize = 6 * 8
+const countersSize = 8 * 8
 
 // counters stand before every answer, so that the parent knows them as of the last one when the child dies.
 func counters(s hsm.Stats) []byte {
 	b := make([]byte, 0, countersSize)
-	for _, v := range []uint64{s.Signs, s.FindObjects, s.Evictions, s.Relogins, s.Epoch, uint64(s.Idle)} {
+	for _, v := range []uint64{s.Signs, s.FindObjects, s.Evictions, s.Relogins, s.Epoch, uint64(s.Idle), s.Unwraps, uint64(s.Unwrapped)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	return b
@@ -86,7 +87,8 @@ func decodeCounters(b []byte) (hsm.Stats, []byte, error) {
 		return hsm.Stats{}, nil, fmt.Errorf("an answer of %d bytes: %w", len(b), errFrame)
 	}
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[8*i:]) }
-	return hsm.Stats{Signs: at(0), FindObjects: at(1), Evictions: at(2), Relogins: at(3), Epoch: at(4), Idle: int(at(5))}, b[countersSize:], nil
+	return hsm.Stats{Signs: at(0), FindObjects: at(1), Evictions: at(2), Relogins: at(3), Epoch: at(4), Idle: int(at(5)),
+		Unwraps: at(6), Unwrapped: int(at(7))}, b[countersSize:], nil
 }
 
 // age is the body of a pong: how long the oldest call has been inside, in nanoseconds, and what it does.
@@ -110,7 +112,7 @@ type fault struct {
 // sentinels are all that a caller of a token may branch on.
 var sentinels = map[string]error{
 	"not-found": hsm.ErrNotFound, "busy": hsm.ErrBusy, "logged-out": hsm.ErrLoggedOut, "token-gone": hsm.ErrTokenGone, "unsupported": hsm.ErrUnsupported,
-	"refused": hsm.ErrRefused, "pin-latched": hsm.ErrPINLatched, "exists": hsm.ErrExists, "birth": hsm.ErrBirth, "damaged": hsm.ErrDamaged,
+	"refused": hsm.ErrRefused, "pin-latched": hsm.ErrPINLatched, "exists": hsm.ErrExists, "birth": hsm.ErrBirth, "blob": hsm.ErrBlob, "unproven": hsm.ErrUnproven, "damaged": hsm.ErrDamaged,
 	"config": hsm.ErrConfig, "module": hsm.ErrModule, "pin-file": hsm.ErrPINFile, "canceled": context.Canceled, "frame": errFrame,
 }
 

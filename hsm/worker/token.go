@@ -217,7 +217,8 @@ func (t *Token) postpone() {
 // sum adds counters of one life after another; what is momentary is the latter's.
 func sum(a, b hsm.Stats) hsm.Stats {
 	return hsm.Stats{Signs: a.Signs + b.Signs, FindObjects: a.FindObjects + b.FindObjects, Evictions: a.Evictions + b.Evictions,
-		Relogins: a.Relogins + b.Relogins, Epoch: a.Epoch + b.Epoch, Idle: b.Idle}
+		Relogins: a.Relogins + b.Relogins, Epoch: a.Epoch + b.Epoch, Idle: b.Idle,
+		Unwraps: a.Unwraps + b.Unwraps, Unwrapped: b.Unwrapped}
 }
 
 // open starts a child and hands it configuration and PIN.
@@ -291,7 +292,7 @@ func (t *Token) greet(p *process, pin []byte) (hsm.TokenInfo, error) {
 		}
 	}
 	h := hello{Module: t.cfg.Module, Allowed: t.cfg.Allowed, Profile: t.cfg.Profile.Canonical(), Serial: t.cfg.Serial, Label: t.cfg.Label,
-		LatchFile: t.cfg.LatchFile, MaxSessions: t.cfg.MaxSessions, Proven: t.proof != nil || t.cfg.Proven, LogLevel: int(level)}
+		LatchFile: t.cfg.LatchFile, MaxSessions: t.cfg.MaxSessions, Opened: t.cfg.Opened, Proven: t.proof != nil || t.cfg.Proven, LogLevel: int(level)}
 	if t.serial != "" {
 		h.Serial = t.serial // a token is never exchanged for another of its label
 	}

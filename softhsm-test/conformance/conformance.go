@@ -64,6 +64,7 @@ func Run(t *testing.T, tok keystore.Token, algorithms ...hsm.Algorithm) {
 			t.Run("no search per signature", func(t *testing.T) { c.searches(t, a) })
 		})
 	}
+	t.Run("wrapped", func(t *testing.T) { c.wrapped(t, algorithms) })
 	t.Run("wrong algorithm", func(t *testing.T) { c.wrongAlgorithm(t, algorithms) })
 	t.Run("objects", func(t *testing.T) { c.objects(t, algorithms[0]) })
 	t.Run("data", c.data)
