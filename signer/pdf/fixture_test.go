@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,12 @@ func sealed(t testing.TB, doc []byte, r Request) ([]byte, error) {
 // tool runs an outside program on a document and returns what it prints and its exit code; it skips where the program is not installed.
 func tool(t testing.TB, doc []byte, program string, args ...string) (string, int) {
 	t.Helper()
+	return toolTo(t, doc, "", program, args...)
+}
+
+// toolTo is tool with a last argument behind the document: where the result goes.
+func toolTo(t testing.TB, doc []byte, to, program string, args ...string) (string, int) {
+	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		if os.Getenv("REQUIRE_SOFTHSM") != "" {
 			t.Fatalf("%s is not installed: make deps", program)
@@ -167,7 +174,11 @@ func tool(t testing.TB, doc []byte, program string, args ...string) (string, int
 	if err := os.WriteFile(file, doc, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, append(args, file)...)
+	args = append(slices.Clone(args), file)
+	if to != "" {
+		args = append(args, to)
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ type place struct {
 	index  int // in the stream
 	packed bool
 	free   bool
+	from   int // byte of the section that says so
 }
 
 // file is the object level of a document: what the cross-reference sections say, newest first.
@@ -30,6 +31,8 @@ type file struct {
 	loading  map[int]bool
 	expanded int
 	known    map[int]bool // sections read
+	section  int          // that is read: of a hybrid file's stream, the table beside it
+	beside   bool         // the stream beside a table is read
 }
 
 var header = regexp.MustCompile(`^%PDF-\d\.\d`)
@@ -72,7 +75,8 @@ func (f *file) tail() (int, error) {
 // sections walks from the newest section back by /Prev.
 func (f *file) sections() error {
 	for at, first := f.start, true; ; first = false {
-		t, isStream, err := f.section(at)
+		f.section, f.beside = at, false
+		t, isStream, err := f.read(at)
 		if err != nil {
 			return err
 		}
@@ -87,7 +91,8 @@ func (f *file) sections() error {
 			if !ok {
 				return fmt.Errorf("XRefStm: %w", ErrXref)
 			}
-			if _, isStream, err := f.section(hidden); err != nil || !isStream {
+			f.beside = true
+			if _, isStream, err := f.read(hidden); err != nil || !isStream {
 				return fmt.Errorf("XRefStm at %d: %w: %w", hidden, err, ErrXref)
 			}
 		}
@@ -118,7 +123,7 @@ func (f *file) settle() error {
 	return nil
 }
 
-func (f *file) section(at int) (dict, bool, error) {
+func (f *file) read(at int) (dict, bool, error) {
 	if at < 0 || at >= len(f.b) || f.known[at] || len(f.known) >= f.lim.Revisions {
 		return dict{}, false, fmt.Errorf("section at byte %d, after %d others: loop or out of the file: %w", at, len(f.known), ErrXref)
 	}
@@ -136,8 +141,12 @@ func (f *file) add(num int, p place) error {
 	if len(f.places) >= f.lim.Objects || num >= f.lim.Objects {
 		return fmt.Errorf("object %d: more than %d: %w", num, f.lim.Objects, ErrLimit)
 	}
-	if _, newer := f.places[num]; !newer {
+	p.from = f.section
+	switch old, newer := f.places[num]; {
+	case !newer, f.beside && old.free && old.from == p.from: // what a hybrid file's table hides as free is in the stream
 		f.places[num] = p
+	case f.beside && old.from == p.from && !p.free && old != p:
+		return fmt.Errorf("table and stream of a hybrid file list object %d in two places: %w", num, ErrXref)
 	}
 	return nil
 }
