@@ -240,6 +240,9 @@ func weigh(c pdf.Change, allowed pdf.Permission) Result {
 		}
 		return Indeterminate
 	case pdf.Doubtful:
+		if allowed == 1 {
+			return Fail
+		}
 		return Indeterminate
 	}
 	return Fail

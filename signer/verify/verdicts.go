@@ -55,7 +55,7 @@ func (s *Signature) conclude(bareSeal bool, findings []Check) {
 	switch {
 	case bareSeal:
 		s.Verdicts.Document = NotApplicable
-	case s.Type == "sign":
+	case s.Type == "sign", s.Type == "timestamp":
 		s.Verdicts.SealOffline, s.Verdicts.SealStatus = NotApplicable, NotApplicable
 	}
 	s.Conclusion = s.words(grave)

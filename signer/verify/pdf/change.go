@@ -3,7 +3,6 @@ package pdf
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Level ranks a change that was made after a signature, by what a permission must allow for it.
@@ -33,7 +32,7 @@ func (d *Document) Changes(s *Signature) ([]Change, error) {
 	if s.Revision < 0 || s.Revision == d.last() {
 		return nil, nil
 	}
-	c := &comparison{doc: d, old: s.Revision, new: d.last(), locks: s.Locks, own: map[pair]bool{}, seen: map[pair]Level{}, fresh: map[Ref]Level{}}
+	c := &comparison{doc: d, old: s.Revision, new: d.last(), locks: s.Locks, own: map[pair]role{}, seen: map[visit]Level{}, fresh: map[Ref]Level{}}
 	if err := c.run(); err != nil {
 		return nil, err
 	}
@@ -44,10 +43,29 @@ func (d *Document) Changes(s *Signature) ([]Change, error) {
 // pair is an object before and after.
 type pair struct{ old, new Ref }
 
+// role is what an object is for that is compared by rules of its own.
+type role string
+
+// The roles. An annotation that belongs to a field is a field.
+const (
+	roleCatalog    role = "the catalog"
+	roleForm       role = "the form"
+	roleField      role = "a field"
+	rolePage       role = "a page"
+	roleAnnotation role = "an annotation"
+)
+
+// visit is a pair on a way that ends at objects with rules of their own, or on one that does not.
+type visit struct {
+	pair
+	drawn bool
+}
+
 // task is a comparison that allows no difference, to be made when every place with rules of its own is known.
 type task struct {
 	old, new Value
 	level    Level // of a difference
+	drawn    bool  // it is drawn with: what has rules of its own elsewhere is here a resource like any other, and must not change at all
 	what     string
 }
 
@@ -55,9 +73,9 @@ type comparison struct {
 	doc      *Document
 	old, new int // revisions
 	locks    []Lock
-	own      map[pair]bool  // objects that are compared by rules of their own
-	seen     map[pair]Level // pairs compared strictly, and the level then
-	fresh    map[Ref]Level  // new signature fields and their widgets, and what adding them means
+	own      map[pair]role   // objects that are compared by rules of their own
+	seen     map[visit]Level // pairs compared strictly, and the level then
+	fresh    map[Ref]Level   // new signature fields and their widgets, and what adding them means
 	tasks    []task
 	found    []Change
 }
@@ -83,7 +101,12 @@ func (c *comparison) report(level Level, format string, args ...any) {
 }
 
 func (c *comparison) strictly(old, new Value, level Level, format string, args ...any) {
-	c.tasks = append(c.tasks, task{old, new, level, fmt.Sprintf(format, args...)})
+	c.tasks = append(c.tasks, task{old, new, level, false, fmt.Sprintf(format, args...)})
+}
+
+// drawn compares what the page is drawn with: no object there has another use that would excuse a change.
+func (c *comparison) drawn(old, new Value, level Level, format string, args ...any) {
+	c.tasks = append(c.tasks, task{old, new, level, true, fmt.Sprintf(format, args...)})
 }
 
 // dicts resolves both sides; a value that is no dictionary counts as an empty one where the other side is judged key by key.
@@ -103,19 +126,22 @@ func (c *comparison) arrays(old, new Value) (a, b Array, err error) {
 	return a, b, err
 }
 
-// take marks a pair as compared by rules of its own. It reports false where that was done before.
-func (c *comparison) take(old, new Value) bool {
+// take marks a pair as compared by the rules of a role. It reports false where that was done before.
+func (c *comparison) take(old, new Value, as role) bool {
 	a, ok := old.(Ref)
 	b, ok2 := new.(Ref)
 	if !ok || !ok2 {
 		return true
 	}
 	p := pair{a, b}
-	if c.own[p] {
-		return false
+	before, taken := c.own[p]
+	if taken && before != as && !(before == roleField && as == roleAnnotation) {
+		c.report(Content, "one object is %s and %s", before, as)
 	}
-	c.own[p] = true
-	return true
+	if !taken {
+		c.own[p] = as
+	}
+	return !taken
 }
 
 // eachKey calls f for every key of either dictionary, in order.
@@ -156,7 +182,7 @@ func (c *comparison) run() error {
 	if oldRef != newRef {
 		c.report(Content, "the trailer names another catalog")
 	}
-	c.take(oldRef, newRef)
+	c.take(oldRef, newRef, roleCatalog)
 	if err := c.form(old.Get("AcroForm"), new.Get("AcroForm")); err != nil { // before the pages, whose annotations belong to it
 		return err
 	}
@@ -195,7 +221,7 @@ func (c *comparison) catalogKey(key Name, old, new Value) error {
 	switch key {
 	case "AcroForm":
 	case "Pages":
-		return c.pages(old, new, 0)
+		return c.pages(old, new, pageOf{})
 	case "DSS", "Extensions", "Version":
 		if !same(old, new) {
 			c.report(Evidence, "/%s of the catalog was changed", key)
@@ -226,11 +252,11 @@ func (c *comparison) compare(t task, old, new Value) error {
 	a, isRef := old.(Ref)
 	b, isRef2 := new.(Ref)
 	if isRef && isRef2 {
-		p := pair{a, b}
-		if level, done := c.seen[p]; c.own[p] || done && level >= t.level {
+		v := visit{pair{a, b}, t.drawn}
+		if c.own[v.pair] != "" && !t.drawn || c.done(v, t.level) {
 			return c.doc.spend(1)
 		}
-		if c.seen[p] = t.level; len(c.seen) > 2*c.doc.entries+1000 {
+		if c.seen[v] = t.level; len(c.seen) > 4*c.doc.entries+1000 {
 			return unsupported("pdf-limits", "more than %d objects to compare", len(c.seen))
 		}
 		if c.unmoved(a, b) {
@@ -245,6 +271,12 @@ func (c *comparison) compare(t task, old, new Value) error {
 		return err
 	}
 	return c.resolved(t, old, new)
+}
+
+// done reports whether a pair was compared as strictly before.
+func (c *comparison) done(v visit, level Level) bool {
+	before, done := c.seen[v]
+	return done && before >= level
 }
 
 // unmoved reports whether both references lead to the same bytes.
@@ -324,13 +356,12 @@ func (c *comparison) step(t task, old, new Value) error {
 	a, isRef := old.(Ref)
 	b, isRef2 := new.(Ref)
 	if isRef && isRef2 {
-		level, done := c.seen[pair{a, b}]
-		if _, _, found := c.doc.find(b.Num, c.new); done && level >= t.level || !found {
+		if _, _, found := c.doc.find(b.Num, c.new); c.done(visit{pair{a, b}, t.drawn}, t.level) || a == b && !found {
 			return nil
 		}
 	}
 	if isRef || isRef2 {
-		c.tasks = append(c.tasks, task{old, new, t.level, t.what})
+		c.tasks = append(c.tasks, task{old, new, t.level, t.drawn, t.what})
 		return nil
 	}
 	return c.resolved(t, old, new)
@@ -339,162 +370,4 @@ func (c *comparison) step(t task, old, new Value) error {
 func isReference(v Value) bool {
 	_, ok := v.(Ref)
 	return ok
-}
-
-// pages compares two nodes of the page tree (ISO 32000-1 7.7.3).
-func (c *comparison) pages(old, new Value, depth int) error {
-	if depth > maxDepth {
-		return refuse("pdf-page-tree", "deeper than %d", maxDepth)
-	}
-	if !c.take(old, new) {
-		return nil
-	}
-	a, b, err := c.dicts(old, new)
-	if err != nil {
-		return err
-	}
-	if a == nil || b == nil {
-		c.report(Content, "a page was changed into something else")
-		return nil
-	}
-	oldKids, newKids, err := c.arrays(a.Get("Kids"), b.Get("Kids"))
-	if err != nil {
-		return err
-	}
-	if a.Get("Kids") == nil && b.Get("Kids") == nil {
-		return eachKey(a, b, c.pageKey)
-	}
-	if len(oldKids) != len(newKids) {
-		c.report(Content, "pages were added or removed")
-	}
-	for i := range min(len(oldKids), len(newKids)) {
-		if err := c.pages(oldKids[i], newKids[i], depth+1); err != nil {
-			return err
-		}
-	}
-	return eachKey(a, b, func(key Name, old, new Value) error {
-		if key != "Kids" && key != "Parent" {
-			c.strictly(old, new, Content, "/%.40s of the page tree", key)
-		}
-		return nil
-	})
-}
-
-func (c *comparison) pageKey(key Name, old, new Value) error {
-	switch key {
-	case "Parent":
-	case "Annots":
-		return c.annotations(old, new)
-	case "LastModified", "PieceInfo", "Metadata":
-		if !same(old, new) {
-			c.report(Evidence, "/%s of a page was changed", key)
-		}
-	case "Tabs", "StructParents":
-		if !same(old, new) {
-			c.report(Filling, "/%s of a page was changed", key)
-		}
-	default:
-		c.strictly(old, new, Content, "/%.40s of a page", key)
-	}
-	return nil
-}
-
-// annotations compares what stands on a page. Order among those that stayed decides nothing.
-func (c *comparison) annotations(old, new Value) error {
-	a, b, err := c.arrays(old, new)
-	if err != nil {
-		return err
-	}
-	before := map[Ref]bool{}
-	for _, v := range a {
-		if ref, ok := v.(Ref); ok {
-			before[ref] = true
-		}
-	}
-	after := map[Ref]bool{}
-	for _, v := range b {
-		ref, ok := v.(Ref)
-		after[ref] = ok
-		switch {
-		case ok && before[ref]:
-			err = c.annotation(ref)
-		case !ok && slices.ContainsFunc(a, func(o Value) bool { return same(o, v) }):
-			c.strictly(v, v, Annotating, "an annotation")
-		default:
-			err = c.added(v)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return c.removed(a, b, after)
-}
-
-func (c *comparison) removed(a, b Array, after map[Ref]bool) error {
-	for _, v := range a {
-		ref, ok := v.(Ref)
-		if ok && after[ref] || !ok && slices.ContainsFunc(b, func(n Value) bool { return same(n, v) }) {
-			continue
-		}
-		annot, err := c.doc.dict(v, c.old)
-		switch {
-		case err != nil:
-			return err
-		case annot == nil:
-		case annot.Get("Subtype") == Name("Widget"):
-			c.report(Content, "a form field was taken from a page")
-		default:
-			c.report(Annotating, "an annotation was removed (%.40v)", annot.Get("Subtype"))
-		}
-	}
-	return nil
-}
-
-// annotation compares an annotation that stood on the page before.
-func (c *comparison) annotation(ref Ref) error {
-	if !c.take(ref, ref) {
-		return nil // a field, compared with the form
-	}
-	a, b, err := c.dicts(ref, ref)
-	if err != nil {
-		return err
-	}
-	level := Annotating
-	if a.Get("Subtype") == Name("Widget") || b.Get("Subtype") == Name("Widget") {
-		level = Content
-	}
-	return eachKey(a, b, func(key Name, old, new Value) error {
-		if key != "P" && key != "Parent" {
-			c.strictly(old, new, level, "an annotation (%.40v)", a.Get("Subtype"))
-		}
-		return nil
-	})
-}
-
-// added judges an annotation that is new on a page.
-func (c *comparison) added(v Value) error {
-	annot, err := c.doc.dict(v, c.new)
-	if err != nil || annot == nil {
-		return err
-	}
-	if ref, ok := v.(Ref); ok {
-		if level, known := c.fresh[ref]; known {
-			c.report(level, "the field of a further signature was added")
-			return nil
-		}
-	}
-	if annot.Get("Subtype") == Name("Widget") {
-		c.report(Content, "a form field was put on a page")
-		return nil
-	}
-	c.report(Annotating, "an annotation was added (%.40v)", annot.Get("Subtype"))
-	return nil
-}
-
-// covering are the kinds of annotations that put a picture or text over the page.
-var covering = []string{"FreeText", "Stamp", "Redact", "Watermark", "Square", "Circle", "Polygon", "Ink", "Line", "Caret"}
-
-// Covers reports whether a change is an annotation that can hide what was signed.
-func (c Change) Covers() bool {
-	return c.Level == Annotating && slices.ContainsFunc(covering, func(k string) bool { return strings.Contains(c.Detail, "("+k+")") })
 }

@@ -6,15 +6,19 @@ import "strings"
 
 // form compares the AcroForm dictionaries.
 func (c *comparison) form(old, new Value) error {
-	c.take(old, new)
 	a, b, err := c.dicts(old, new)
 	if err != nil {
 		return err
 	}
+	if old != nil && a == nil || b == nil {
+		c.strictly(old, new, Content, "what stands for the form")
+		return nil
+	}
+	c.take(old, new, roleForm)
 	return eachKey(a, b, func(key Name, old, new Value) error {
 		switch key {
 		case "Fields":
-			return c.fields(old, new, "", nil, Nothing, 0)
+			return c.fields(old, new, fieldOf{})
 		case "SigFlags":
 		case "NeedAppearances":
 			if new == true && old != true {
@@ -46,15 +50,24 @@ func (c *comparison) resources(old, new Value, depth int) error {
 		case depth == 0 && key != "ProcSet":
 			return c.resources(old, new, 1)
 		case key != "ProcSet":
-			c.strictly(old, new, Content, "default resource /%.40s of the form", key)
+			c.drawn(old, new, Content, "default resource /%.40s of the form", key)
 		}
 		return nil
 	})
 }
 
+// fieldOf is where a list of fields stands, and what they take from there.
+type fieldOf struct {
+	parent  Value // Ref of the field that lists them; nil for the form's own
+	name    string
+	kind    Value
+	changed Level // of the value above: Filling, Evidence or Annotating, else Nothing
+	depth   int
+}
+
 // fields compares two lists of fields, of the form or of a field.
-func (c *comparison) fields(old, new Value, name string, kind Value, changed Level, depth int) error {
-	if depth > maxFieldDepth {
+func (c *comparison) fields(old, new Value, in fieldOf) error {
+	if in.depth > maxFieldDepth {
 		return unsupported("pdf-limits", "a form deeper than %d", maxFieldDepth)
 	}
 	a, b, err := c.arrays(old, new)
@@ -74,7 +87,7 @@ func (c *comparison) fields(old, new Value, name string, kind Value, changed Lev
 			continue
 		}
 		before[ref] = true
-		if err := c.field(ref, name, kind, changed, depth); err != nil {
+		if err := c.field(ref, in); err != nil {
 			return err
 		}
 	}
@@ -83,7 +96,7 @@ func (c *comparison) fields(old, new Value, name string, kind Value, changed Lev
 		if ok && before[ref] {
 			continue
 		}
-		if err := c.newField(v, kind, changed); err != nil {
+		if err := c.newField(v, in); err != nil {
 			return err
 		}
 	}
@@ -91,11 +104,12 @@ func (c *comparison) fields(old, new Value, name string, kind Value, changed Lev
 }
 
 // newField judges a field that was added: it must be there to sign, and do so.
-func (c *comparison) newField(v Value, kind Value, changed Level) error {
+func (c *comparison) newField(v Value, in fieldOf) error {
 	f, err := c.doc.dict(v, c.new)
 	if err != nil {
 		return err
 	}
+	kind := in.kind
 	if k := f.Get("FT"); k != nil {
 		kind = k
 	}
@@ -109,24 +123,77 @@ func (c *comparison) newField(v Value, kind Value, changed Level) error {
 		return err
 	}
 	level := signing(value)
-	if changed != Nothing {
-		level = changed // a widget for a field that is signed now
-	} else if value == nil && f.Get("AP") != nil {
-		level = Doubtful
-		c.report(level, "a signature field was added that has an appearance and signs nothing")
+	if in.changed != Nothing {
+		level = in.changed // a widget for a field that is signed now
 	}
-	c.fresh[ref] = level
-	c.report(level, "the field of a further signature was added")
 	kids, err := c.doc.array(f.Get("Kids"), c.new)
 	if err != nil {
 		return err
 	}
+	for _, node := range append(Array{v}, kids...) {
+		worse, why, err := c.pretext(node, level, value == nil && in.changed == Nothing)
+		if err != nil {
+			return err
+		}
+		if worse > level {
+			level = worse
+			c.report(level, "a signature field was added %s", why)
+		}
+	}
+	c.fresh[ref] = level
+	c.report(level, "the field of a further signature was added")
 	for _, k := range kids {
 		if ref, ok := k.(Ref); ok && len(c.fresh) < maxFields {
 			c.fresh[ref] = level
 		}
 	}
 	return nil
+}
+
+// pretext says what else a new field or widget of a signature does than to show who signed.
+func (c *comparison) pretext(v Value, level Level, unsigned bool) (Level, string, error) {
+	node, err := c.doc.dict(v, c.new)
+	if err != nil || node == nil {
+		return level, "", err
+	}
+	shown, err := c.shown(node)
+	switch {
+	case err != nil:
+		return level, "", err
+	case node.Get("A") != nil || node.Get("AA") != nil:
+		return Doubtful, "that acts by itself", nil
+	case unsigned && shown && (node.Get("AP") != nil || node.Get("MK") != nil):
+		return Doubtful, "that has an appearance and signs nothing", nil
+	case level == Evidence && shown:
+		return Annotating, "for a time stamp, and is shown", nil
+	}
+	return level, "", nil
+}
+
+// shown reports whether a widget has a place on its page and is not hidden (ISO 32000-1 12.5.3).
+func (c *comparison) shown(widget Dict) (bool, error) {
+	rect, err := c.doc.array(widget.Get("Rect"), c.new)
+	if err != nil {
+		return false, err
+	}
+	flags, err := c.doc.resolve(widget.Get("F"), c.new)
+	if err != nil {
+		return false, err
+	}
+	const hidden = 1 << 1
+	if n, ok := flags.(int64); ok && n&hidden != 0 || widget.Get("Rect") == nil {
+		return false, nil
+	}
+	if len(rect) != 4 {
+		return true, nil
+	}
+	var at [4]Value
+	for i, v := range rect {
+		if at[i], err = c.doc.resolve(v, c.new); err != nil {
+			return false, err
+		}
+	}
+	return !same(at[0], at[2]) && !same(at[1], at[3]), nil
 }
 
 // signing is the level of adding a signature: a document time stamp is evidence.
@@ -145,34 +212,41 @@ type oneField struct {
 	kind    Value
 	signed  bool  // it held a signature before
 	signs   bool  // it holds one now
-	changed Level // the value was changed, here or above: Filling or Evidence, else Nothing
-	drawn   bool  // it had an appearance before
+	changed Level // the value was changed, here or above: Filling, Evidence or Annotating, else Nothing
+	painted bool  // it had an appearance before
 	depth   int
 }
 
-func (c *comparison) field(ref Ref, name string, kind Value, changed Level, depth int) error {
-	if !c.take(ref, ref) {
-		return nil
-	}
+func (c *comparison) field(ref Ref, in fieldOf) error {
 	a, b, err := c.dicts(ref, ref)
 	if err != nil {
 		return err
 	}
+	if a == nil || b == nil {
+		c.strictly(ref, ref, Content, "what stands for a field")
+		return nil
+	}
+	if !c.take(ref, ref, roleField) {
+		return nil
+	}
+	name, kind := in.name, in.kind
 	if t, ok := b.Get("T").(String); ok {
 		name = strings.TrimPrefix(name+"."+text(t.Bytes), ".")
 	}
 	if k := a.Get("FT"); k != nil {
 		kind = k
 	}
-	f := &oneField{comparison: c, ref: ref, name: name, kind: kind, changed: changed, depth: depth, drawn: a.Get("AP") != nil}
-	if err := f.value(a.Get("V"), b.Get("V")); err != nil {
+	c.parent(a, b, in.parent, in.parent, Content)
+	f := &oneField{comparison: c, ref: ref, name: name, kind: kind, changed: in.changed, depth: in.depth, painted: a.Get("AP") != nil}
+	if err := f.value(a, b); err != nil {
 		return err
 	}
 	return eachKey(a, b, f.key)
 }
 
 // value finds out what happened to the value before anything else is judged by it.
-func (f *oneField) value(old, new Value) error {
+func (f *oneField) value(before, after Dict) error {
+	old, new := before.Get("V"), after.Get("V")
 	if f.kind == Name("Sig") {
 		v, err := f.doc.dict(new, f.new)
 		if err != nil {
@@ -185,7 +259,11 @@ func (f *oneField) value(old, new Value) error {
 		case f.signed:
 			f.report(Content, "the signature in field %.80q was removed", f.name)
 		case f.signs:
-			f.changed = signing(v)
+			if f.changed = signing(v); f.changed == Evidence { // a picture there would be nobody's
+				if f.changed, err = f.stamped(after); err != nil {
+					return err
+				}
+			}
 			f.report(f.changed, "the empty signature field %.80q was signed", f.name)
 		}
 		return nil
@@ -208,11 +286,26 @@ func (f *oneField) value(old, new Value) error {
 	return nil
 }
 
+// stamped is the level of a time stamp in a field that was there: a change of what is shown, where the field shows anything.
+func (f *oneField) stamped(field Dict) (Level, error) {
+	kids, err := f.doc.array(field.Get("Kids"), f.new)
+	if err != nil {
+		return Nothing, err
+	}
+	for _, v := range append(Array{field}, kids...) {
+		level, _, err := f.pretext(v, Evidence, false)
+		if err != nil || level != Evidence {
+			return level, err
+		}
+	}
+	return Evidence, nil
+}
+
 func (f *oneField) key(key Name, old, new Value) error {
 	switch key {
 	case "V", "P", "Parent":
 	case "Kids":
-		return f.fields(old, new, f.name, f.kind, f.changed, f.depth+1)
+		return f.fields(old, new, fieldOf{f.ref, f.name, f.kind, f.changed, f.depth + 1})
 	case "AP":
 		f.appearance(old, new)
 	case "AS", "I", "RV":
@@ -249,11 +342,11 @@ func (f *oneField) flags() Level {
 	return Content
 }
 
-// appearance may change with the value that it shows, or be drawn for the first time.
+// appearance may change with the value that it shows. Drawn for the first time without a new value, it may show another one.
 func (f *oneField) appearance(old, new Value) {
 	level := f.given()
-	if level == Content && !f.drawn && !f.signed {
-		level = Filling
+	if level == Content && !f.painted && !f.signed {
+		level = Doubtful
 	}
-	f.strictly(old, new, level, "the appearance of field %.80q", f.name)
+	f.comparison.drawn(old, new, level, "the appearance of field %.80q", f.name)
 }

@@ -56,6 +56,7 @@ func TestRefusals(t *testing.T) {
 		"a table that is not there":     {replace("xref\n0 3", "xrxf\n0 3"), "pdf-object", false},
 		"one object listed twice":       {replace("xref\n0 3\n", "xref\n1 1\n0000000001 00000 n \n0 3\n"), "pdf-xref-duplicate", false},
 		"more entries than bytes":       {replace("xref\n0 3\n", "xref\n0 900000\n"), "pdf-xref", false},
+		"one object in two places":      {hybrid(15), "pdf-xref-duplicate", false},
 		"a section before itself":       {file("/Prev HERE", catalog, pages), "pdf-xref-loop", false},
 		"a key twice":                   {file("", "<< /Type /Catalog /Pages 2 0 R /Pages 3 0 R >>", pages), "pdf-duplicate-key", false},
 		"encrypted":                     {file("/Encrypt 2 0 R", catalog, pages), "pdf-encrypted", true},
@@ -98,6 +99,33 @@ func xrefStream(dict string, index byte) []byte {
 	row := func(kind, at, third byte) []byte { return []byte{kind, at, third} }
 	rows := bytes.Join([][]byte{row(0, 0, 0), row(2, 2, index), row(1, byte(at2), 0), row(1, byte(at3), 0)}, nil)
 	return append(b, fmt.Sprintf("3 0 obj\n<< /Type /XRef /Size 4 /W [1 1 1] /Root 1 0 R /Length %d >>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n", len(rows), rows, at3)...)
+}
+
+// hybrid is a file whose table says that object 2 stands at a byte, or with 0 that it is free, and whose stream beside it knows where it is.
+func hybrid(listed int) []byte {
+	b := []byte("%PDF-1.7\n")
+	b = append(b, "1 0 obj\n"+catalog+"\nendobj\n"...)
+	at2 := len(b)
+	b = append(b, "2 0 obj\n"+pages+"\nendobj\n"...)
+	at3, rows := len(b), []byte{1, byte(at2), 0}
+	b = append(b, fmt.Sprintf("3 0 obj\n<< /Type /XRef /Size 4 /W [1 1 1] /Index [2 1] /Length %d >>\nstream\n%s\nendstream\nendobj\n", len(rows), rows)...)
+	kind := "n"
+	if listed == 0 {
+		kind = "f"
+	}
+	return append(b, fmt.Sprintf("xref\n0 3\n0000000000 65535 f \n0000000009 00000 n \n%010d 00000 %s \ntrailer\n<< /Size 4 /Root 1 0 R /XRefStm %d >>\nstartxref\n%d\n%%%%EOF\n",
+		listed, kind, at3, len(b))...)
+}
+
+// TestHybrid: what the table of a hybrid file hides is found in the stream beside it.
+func TestHybrid(t *testing.T) {
+	d, err := pdf.Open(t.Context(), hybrid(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gaps, err := d.Layout(); err != nil || len(gaps) > 0 {
+		t.Errorf("bytes that belong to nothing: %v, %v", gaps, err)
+	}
 }
 
 // TestObjectStreams: the catalog is found in an object stream, and only at the place that is listed.

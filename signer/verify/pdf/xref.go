@@ -198,7 +198,24 @@ func (d *Document) readTable(r *reader) (*section, error) {
 			return nil, err
 		}
 	}
-	return s, s.order()
+	if err := s.order(); err != nil {
+		return nil, err
+	}
+	return s, s.agree()
+}
+
+// agree demands that the table of a hybrid file and the stream beside it do not both say where an object is, and differ: readers that know
+// streams and readers that do not would show two documents.
+func (s *section) agree() error {
+	if s.hybrid == nil {
+		return nil
+	}
+	for _, e := range s.entries {
+		if h, ok := s.hybrid.find(int(e.num)); ok && e.kind != free && h.kind != free && h != e {
+			return refuse("pdf-xref-duplicate", "table and stream of a hybrid file list object %d in two places", e.num)
+		}
+	}
+	return nil
 }
 
 func (s *section) readSubsection(d *Document, r *reader) error {
