@@ -44,6 +44,8 @@ var deep = []wall{
 	{"keystore/register", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/licence", "sealkeeper/access"}, "imports no workflow"},
 	{"keystore/store", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence"}, "the engine knows bytes"},
 	{"hsm/worker", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "the child knows a token and its parent, nothing else"},
+	{"hsm/probe", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "it measures a token on this machine, and knows no seal"},
+	{"cmd/seald", []string{"sealkeeper/hsm/probe"}, "the daemon measures nothing: a token that serves is not experimented with"},
 	{"firmware-profiles", []string{"sealkeeper/hsm", "sealkeeper/keystore"}, "imports nothing of ours"},
 	{"connector/wire", []string{"sealkeeper/"}, "the way out knows nothing of what goes over it"},
 	{"connector/delivery", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access", "sealkeeper/keystore/register"}, "carries messages and does not know what they mean"},

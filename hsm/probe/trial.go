@@ -1,0 +1,88 @@
+package probe
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	firmware "sealkeeper/firmware-profiles"
+	"sealkeeper/hsm"
+)
+
+// try opens the token as the appliance does, under the measured profile, and has a key of each algorithm made, used and destroyed.
+func (f *Findings) try(ctx context.Context, cfg hsm.Config, o Options) error {
+	p, _, err := f.Profile("", "sealctl token probe")
+	if errors.Is(err, ErrNothing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o.Progress("trial under the measured profile", 0, 0)
+	cfg.Profile, cfg.Proven = p, true // the PIN logged in a moment ago
+	m, err := hsm.Open(ctx, cfg)
+	if err != nil {
+		f.note("the appliance cannot open the token under the measured profile: %v", err)
+		return nil
+	}
+	for _, a := range algorithms(p) {
+		t := Trial{Algorithm: a, Outcome: "good"}
+		left, err := Once(ctx, m, a)
+		if err != nil {
+			t.Outcome = err.Error()
+		}
+		if left != "" {
+			f.Left = append(f.Left, left)
+		}
+		f.Trials = append(f.Trials, t)
+	}
+	return m.Close()
+}
+
+// algorithms are those that the profile offers the appliance.
+func algorithms(p *firmware.Profile) []hsm.Algorithm {
+	var all []hsm.Algorithm
+	for _, a := range []struct {
+		name hsm.Algorithm
+		has  bool
+	}{{hsm.SM2, p.SM2 != nil && p.SM2.Sign[p.SM2.Use].Input == firmware.InputE32}, {hsm.ECDSAP256, p.ECDSA != nil}, {hsm.RSA2048, p.RSA != nil},
+		{hsm.AES256, p.AES != nil && p.AES.GCM}} {
+		if a.has {
+			all = append(all, a.name)
+		}
+	}
+	return all
+}
+
+// Keeper is what Once needs of a token, in this process or in a worker.
+type Keeper interface {
+	Generate(context.Context, hsm.GenerateRequest) (hsm.Birth, error)
+	Sign(context.Context, hsm.SignRequest) ([]byte, error)
+	Destroy(context.Context, hsm.ObjectID) error
+}
+
+// Once makes a key as the appliance makes its own, with the evidence of its birth, signs once more, and destroys it. Left says what stayed.
+func Once(ctx context.Context, k Keeper, a hsm.Algorithm) (left string, err error) {
+	var id hsm.ObjectID
+	rand.Read(id[:]) // never returns an error
+	label := Label + hex.EncodeToString(id[:8])
+	b, err := k.Generate(ctx, hsm.GenerateRequest{ID: id, Label: label, Algorithm: a})
+	if err != nil {
+		return "", fmt.Errorf("making a key: %w", err)
+	}
+	if a != hsm.AES256 {
+		r := hsm.SignRequest{Key: id, Algorithm: a}
+		rand.Read(r.Digest[:])
+		sig, signErr := k.Sign(ctx, r)
+		if err = signErr; err == nil {
+			err = verify(b, r.Digest, sig)
+		}
+	}
+	if gone := k.Destroy(context.WithoutCancel(ctx), id); gone != nil {
+		left = fmt.Sprintf("%s key %s labelled %s", a, id, label)
+		err = errors.Join(err, fmt.Errorf("destroying the key: %w", gone))
+	}
+	return left, err
+}
