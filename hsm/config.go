@@ -44,7 +44,16 @@ type Config struct {
 	// Opened bounds the wrapped keys that are session objects at one time.
 	Opened Opened
 
+	// MayBeAway lets Open succeed while the token is away, or its PIN is latched: one of several tokens does not keep the others from
+	// serving. Serial is needed then.
+	MayBeAway bool
+
 	Log *slog.Logger // nil discards
+}
+
+// Forgives says whether Open succeeds although the token could not be opened.
+func (c Config) Forgives(err error) bool {
+	return c.MayBeAway && (errors.Is(err, ErrTokenGone) || errors.Is(err, ErrPINLatched)) && !errors.Is(err, ErrConfig)
 }
 
 // ErrConfig: the configuration cannot work. Nothing was opened.
@@ -67,6 +76,8 @@ func (c Config) checked() (Config, error) {
 		return bad("profile %q wants locking %q: %w", c.Profile.ID, c.Profile.Module.Locking, ErrUnsupported)
 	case c.Serial == "" && c.Label == "":
 		return bad("neither serial nor label of the token")
+	case c.MayBeAway && c.Serial == "":
+		return bad("a token that may be away is named by its serial")
 	case (c.PIN == nil) == (c.PINFile == ""):
 		return bad("exactly one of PIN and PIN file")
 	case c.LatchFile == "":

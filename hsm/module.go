@@ -53,7 +53,7 @@ var tokens = struct {
 
 // Open opens the token and logs in once. It returns ErrPINLatched while the latch exists or the token itself reports that its PIN is
 // locked or has one try left; ErrConfig when module, profile, token and configuration do not go together; ErrTokenGone when the token is
-// not there.
+// not there. With MayBeAway the first and the last are no errors of Open, but of every call until the token is to be had.
 func Open(ctx context.Context, cfg Config) (*Module, error) {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -66,7 +66,9 @@ func Open(ctx context.Context, cfg Config) (*Module, error) {
 	}
 	sum := gm.SM3(cfg.Profile.Canonical())
 	m.profileSM3 = fmt.Sprintf("%x", sum)
-	if _, err := m.enter(ctx); err != nil {
+	m.settle()
+	if _, err := m.enter(ctx); err != nil && !cfg.Forgives(err) {
+		m.moveOut()
 		return nil, err
 	}
 	return m, nil
@@ -161,12 +163,14 @@ func (m *Module) restart() (*epoch, error) {
 	return e, err
 }
 
-// openPatiently opens the token. Some go on counting sessions for a moment after they were closed.
+// openPatiently opens the token. Some go on counting sessions for a moment after they were closed, and a library that was finalised
+// underneath is to be let go of by all who share it.
 func (m *Module) openPatiently() (*epoch, error) {
 	defer m.inside.enter("opening the token")()
 	for wait := 25 * time.Millisecond; ; wait *= 2 {
 		e, err := m.openAndLogIn()
-		if classify(err) != classCapacity || wait > 200*time.Millisecond {
+		passing := classify(err) == classCapacity || classify(err) == classModule && m.evacuate(err)
+		if !passing || wait > 200*time.Millisecond {
 			return e, err
 		}
 		time.Sleep(wait)
@@ -273,6 +277,7 @@ func (m *Module) Close() error {
 		return nil
 	}
 	m.unclaim()
+	m.moveOut()
 	if old == nil {
 		return nil
 	}

@@ -40,6 +40,8 @@ func (c Config) checked() (Config, error) {
 		return bad("exactly one of PIN and PIN file")
 	case c.LatchFile == "":
 		return bad("no latch file")
+	case c.MayBeAway && c.Serial == "":
+		return bad("a token that may be away is named by its serial")
 	case c.ManualLogin:
 		return bad("manual login: %w", hsm.ErrUnsupported)
 	case c.Hang < 0:
@@ -87,7 +89,7 @@ var tokens = struct {
 	open map[string]bool
 }{open: map[string]bool{}}
 
-// Open starts a child and has it open the token. Its errors are those of hsm.Open.
+// Open starts a child and has it open the token. Its errors are those of hsm.Open, and so is what MayBeAway forgives.
 func Open(ctx context.Context, cfg Config) (*Token, error) {
 	cfg, err := cfg.checked()
 	if err != nil {
@@ -95,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Token, error) {
 	}
 	t := &Token{cfg: cfg, turn: make(chan struct{}, 1)}
 	rand.Read(t.proofKey[:]) // never returns an error
-	if _, err := t.enter(ctx); err != nil {
+	if _, err := t.enter(ctx); err != nil && !cfg.Forgives(err) {
 		return nil, err
 	}
 	return t, nil
