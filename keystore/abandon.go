@@ -15,7 +15,7 @@ func (k *Keystore) Abandon(ctx context.Context, in Intent, actor audit.Actor) er
 	if err := k.markAbandoned(ctx, &in, true, actor); err != nil {
 		return err
 	}
-	if err := k.tok.Destroy(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+	if err := k.homes.of(in.Token).lose(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 		return fmt.Errorf("destroying key %s: %w", in.ID, err)
 	}
 	return k.clearIntent(ctx, in)

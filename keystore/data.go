@@ -30,7 +30,7 @@ func (k *Keystore) SealData(ctx context.Context, p Purpose, aad, text []byte) (S
 	}
 	r := hsm.CipherRequest{Key: key.id, AAD: aad, Text: text}
 	rand.Read(r.Nonce[:])
-	ct, err := k.tok.Encrypt(ctx, r)
+	ct, err := key.home.encrypt(ctx, r)
 	if err != nil {
 		return Sealed{}, fmt.Errorf("sealing a data key: %w", err)
 	}
@@ -46,7 +46,7 @@ func (k *Keystore) OpenData(ctx context.Context, s Sealed, aad []byte) ([]byte, 
 	if key.algorithm != hsm.AES256 || len(s.Nonce) != 12 {
 		return nil, ErrSealed
 	}
-	text, err := k.tok.Decrypt(ctx, hsm.CipherRequest{Key: s.Key, Nonce: [12]byte(s.Nonce), AAD: aad, Text: s.Text})
+	text, err := key.home.decrypt(ctx, hsm.CipherRequest{Key: s.Key, Nonce: [12]byte(s.Nonce), AAD: aad, Text: s.Text})
 	if errors.Is(err, hsm.ErrRefused) {
 		return nil, fmt.Errorf("opening a data key: %w: %w", ErrSealed, err)
 	}

@@ -26,12 +26,12 @@ type Key struct {
 	public    []byte
 	sm2       *gm.PublicKey    // SM2
 	std       crypto.PublicKey // ECDSA, RSA
-	tok       Token
+	home      *home
 }
 
 // key builds a Key from its record and refuses a public half that is not a usable key of its algorithm.
 func (k *Keystore) key(r record) (*Key, error) {
-	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, tok: k.tok}
+	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, home: k.homes.of(r.Birth.Token.Serial)}
 	var err error
 	switch r.Algorithm {
 	case hsm.SM2:
@@ -47,6 +47,9 @@ func (k *Keystore) key(r record) (*Key, error) {
 	}
 	return key, nil
 }
+
+// Token returns the serial of the token that the key lives in.
+func (k *Key) Token() string { return k.home.Serial }
 
 // ID returns the identifier that both halves carry in the token.
 func (k *Key) ID() ID { return k.id }
@@ -96,7 +99,7 @@ func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
 		return nil, fmt.Errorf("key %s is %s, or the message was begun for another: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	e := m.E()
-	raw, err := k.tok.Sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e})
+	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}
@@ -119,7 +122,7 @@ func (k *Key) signStandard(ctx context.Context, message []byte) ([]byte, error) 
 
 // signSHA256 has the token sign a digest that this package computed, or that crypto/x509 computed over a structure built in this process.
 func (k *Key) signSHA256(ctx context.Context, digest [32]byte) ([]byte, error) {
-	sig, err := k.tok.Sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest})
+	sig, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}

@@ -7,7 +7,8 @@
 //	Intend ──► Generate ──► the caller's releasing commit ──► Key ──► Sign
 //	durable     token        turns the intent into a key
 //
-// It knows keys, not seals. Limits: resident custody; wrapped custody joins behind the same Key.
+// It knows keys, not seals. A key lives in the token of its birth, which its record names by serial; a token that is away takes its keys with
+// it and no others. Limits: resident custody; wrapped custody joins behind the same Key.
 package keystore
 
 import (
@@ -104,31 +105,14 @@ func field(of func(record) string) func([]byte) ([][]byte, error) {
 // cached bounds the keys kept in memory; one is some 600 bytes.
 const cached = 100_000
 
-// Keystore is custody over one token and one store. Safe for concurrent use.
+// Keystore is custody over one or several tokens and one store. Safe for concurrent use.
 type Keystore struct {
-	tok Token
-	st  store.Store
-	log *slog.Logger
-	mu  sync.RWMutex
-	hot map[ID]*Key
+	homes homes
+	st    store.Store
+	log   *slog.Logger
+	mu    sync.RWMutex
+	hot   map[ID]*Key
 }
-
-// Open asks the token who it is and returns custody over it. It changes nothing; Reconcile does, when the caller decides.
-func Open(ctx context.Context, tok Token, st store.Store, log *slog.Logger) (*Keystore, error) {
-	info, err := tok.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("asking the token: %w", err)
-	}
-	log.InfoContext(ctx, "token", slog.String("label", info.Label), slog.String("serial", info.Serial),
-		slog.String("profile", info.Profile), slog.String("evidence", string(info.Evidence)))
-	return &Keystore{tok: tok, st: st, log: log, hot: map[ID]*Key{}}, nil
-}
-
-// Token describes the token, asking it anew.
-func (k *Keystore) Token(ctx context.Context) (hsm.TokenInfo, error) { return k.tok.Info(ctx) }
-
-// Stats returns the token's counters.
-func (k *Keystore) Stats() hsm.Stats { return k.tok.Stats() }
 
 // Want is a key to be made.
 type Want struct {
@@ -146,6 +130,8 @@ type Intent struct {
 	Ref       string        `json:"ref"`
 	Since     time.Time     `json:"since"`
 	Actor     audit.Actor   `json:"actor"` // who asked for it
+	// Token is the serial of the token that the key is born in; empty in records from before there were several.
+	Token string `json:"token,omitempty"`
 	// Abandoned is set, durably, before a start destroys the object: from then on no commit can turn the intent into a key.
 	Abandoned *time.Time `json:"abandoned,omitempty"`
 	version   store.Version
@@ -156,10 +142,14 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 	if len(wants) == 0 {
 		return nil, fmt.Errorf("no key is wanted for %s: %w", ref, ErrKeyUse)
 	}
+	h, err := k.homes.birthplace(ctx, wants)
+	if err != nil {
+		return nil, fmt.Errorf("choosing a token for the keys of %s: %w", ref, err)
+	}
 	m := store.Mutation{Request: req}
 	var ins []Intent
 	for _, w := range wants {
-		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: now(), Actor: actor, version: 1}
+		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: now(), Actor: actor, Token: h.Serial, version: 1}
 		value, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encoding key intent: %w", err)
@@ -173,7 +163,7 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 		return nil, err
 	}
 	m.Audit = [][]byte{body}
-	if _, err := k.st.Commit(ctx, m); err != nil {
+	if _, err = k.st.Commit(ctx, m); err != nil {
 		return nil, fmt.Errorf("recording key intents for %s: %w", ref, err)
 	}
 	return ins, nil
@@ -202,10 +192,11 @@ const birthWait = time.Minute
 func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error) {
 	through, cancel := context.WithTimeout(context.WithoutCancel(ctx), birthWait)
 	defer cancel()
-	birth, err := k.tok.Generate(through, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
+	h := k.homes.of(in.Token)
+	birth, err := h.generate(through, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
 	if err != nil {
 		if !errors.Is(err, hsm.ErrExists) {
-			if derr := k.tok.Destroy(through, in.ID); derr != nil && !errors.Is(derr, hsm.ErrNotFound) {
+			if derr := h.destroy(through, in.ID); derr != nil && !errors.Is(derr, hsm.ErrNotFound) {
 				err = fmt.Errorf("%w (and destroying what may be left: %w)", err, derr)
 			}
 		}
@@ -254,7 +245,7 @@ func (k *Keystore) takeBack(ctx context.Context, key *Key, err error) error {
 	if errors.Is(err, store.ErrUnknownOutcome) {
 		return nil
 	}
-	return k.tok.Destroy(ctx, key.id)
+	return key.home.lose(ctx, key.id)
 }
 
 // Key returns a key by identifier, from memory when it was used before. A destroyed key is ErrKeyNotFound.

@@ -6,31 +6,48 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"sealkeeper/hsm"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
 )
 
-// Reconciliation is what a start found between token and store.
-type Reconciliation struct {
-	Destroyed []ID         // objects whose birth intent never became a key; gone now
-	Cleared   []ID         // intents whose object never came to be
-	Orphans   []hsm.Object // keys in the token that this store knows nothing of, or that a ceremony meant to destroy: listed, never touched
-	Missing   []ID         // keys of this store that the token does not hold
+// Orphan is a key in a token that this store knows nothing of, or that a ceremony meant to destroy.
+type Orphan struct {
+	hsm.Object
+	Token string // serial
 }
 
-// Reconcile is law 12 at start: it destroys only objects with a durable intent in this store that never became a key, and lists every other
-// unknown object. It must not run while keys are being made.
+// Reconciliation is what a start found between tokens and store.
+type Reconciliation struct {
+	Destroyed []ID     // objects whose birth intent never became a key; gone now
+	Cleared   []ID     // intents whose object never came to be
+	Waiting   []ID     // intents given up whose token is away: it may hold an object yet
+	Orphans   []Orphan // listed, never touched
+	Missing   []ID     // keys of this store that their token does not hold
+	Away      []string // serials of the tokens that were not looked into, configured or not
+}
+
+// listings are the objects of the tokens that answered.
+type listings map[*home][]hsm.Object
+
+func (l listings) holds(h *home, id ID) bool {
+	return slices.ContainsFunc(l[h], func(o hsm.Object) bool { return o.ID == id })
+}
+
+// Reconcile is law 12 at start: it destroys only objects with a durable intent in this store that never became a key, in the token that the intent
+// names, and lists every other unknown object. Of a token that is away it decides and destroys nothing; Settle does once it is back. It must not run
+// while keys are being made.
 //
 // The caller must not call it on a store that is recovering: an older store may hold the intent of a key that went on to become a seal
 // in the part that was lost. Should it be called all the same, nothing is destroyed: the decision is committed first, and a recovering
 // store is read-only (store.ErrReadOnly).
 func (k *Keystore) Reconcile(ctx context.Context, actor audit.Actor) (Reconciliation, error) {
 	var r Reconciliation
-	objects, err := k.tok.Objects(ctx)
+	found, err := k.list(ctx, &r)
 	if err != nil {
-		return r, fmt.Errorf("listing the token's objects: %w", err)
+		return r, err
 	}
 	open, err := k.openIntents(ctx)
 	if err != nil {
@@ -39,10 +56,55 @@ func (k *Keystore) Reconcile(ctx context.Context, actor audit.Actor) (Reconcilia
 	if open, err = k.disown(ctx, open, actor); err != nil {
 		return r, err
 	}
-	if err := k.abandon(ctx, open, objects, actor, &r); err != nil {
+	if err := k.abandon(ctx, open, found, actor, &r); err != nil {
 		return r, err
 	}
-	return r, k.compare(ctx, objects, open, &r)
+	return r, k.compare(ctx, found, open, &r)
+}
+
+// list looks into every token. One that is away is noted, unless none is there.
+func (k *Keystore) list(ctx context.Context, r *Reconciliation) (listings, error) {
+	found := listings{}
+	var errs []error
+	for _, h := range k.homes {
+		objects, err := h.objects(ctx)
+		switch {
+		case err == nil:
+			found[h] = objects
+		case tokenAway(err):
+			r.Away = append(r.Away, h.Serial)
+			errs = append(errs, err)
+		default:
+			return nil, fmt.Errorf("listing the token's objects: %w", err)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("listing the token's objects: %w", errors.Join(errs...))
+	}
+	return found, nil
+}
+
+// Settle does for a token that was away what Reconcile would have done: it destroys the objects of intents that a start gave up. Those alone: no
+// commit can turn them into a key any more, so it may run while keys are being made.
+func (k *Keystore) Settle(ctx context.Context, serial string, actor audit.Actor) (Reconciliation, error) {
+	var r Reconciliation
+	h := k.homes.at(serial)
+	if h == nil {
+		return r, fmt.Errorf("token %s: %w", serial, ErrTokens)
+	}
+	all, err := k.openIntents(ctx)
+	if err != nil {
+		return r, err
+	}
+	open := slices.DeleteFunc(all, func(in Intent) bool { return in.Abandoned == nil || k.homes.at(in.Token) != h })
+	if len(open) == 0 {
+		return r, nil
+	}
+	objects, err := h.objects(ctx)
+	if err != nil {
+		return r, fmt.Errorf("listing the token's objects: %w", err)
+	}
+	return r, k.abandon(ctx, open, listings{h: objects}, actor, &r)
 }
 
 func (k *Keystore) openIntents(ctx context.Context) ([]Intent, error) {
@@ -74,27 +136,29 @@ type abandonment struct {
 }
 
 // abandon commits the decision, destroys, and clears the intent. A crash in between leaves the abandoned intent, and the next
-// start goes on.
-func (k *Keystore) abandon(ctx context.Context, open []Intent, objects []hsm.Object, actor audit.Actor, r *Reconciliation) error {
-	held := map[ID]bool{}
-	for _, o := range objects {
-		held[o.ID] = true
-	}
+// start goes on; so does a token that is away.
+func (k *Keystore) abandon(ctx context.Context, open []Intent, found listings, actor audit.Actor, r *Reconciliation) error {
 	for _, in := range open {
+		h := k.homes.at(in.Token)
+		held := found.holds(h, in.ID)
 		if in.Abandoned == nil {
-			if err := k.markAbandoned(ctx, &in, held[in.ID], actor); err != nil {
+			if err := k.markAbandoned(ctx, &in, held, actor); err != nil {
 				return err
 			}
 		}
-		if held[in.ID] {
-			if err := k.tok.Destroy(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+		if _, listed := found[h]; !listed {
+			r.Waiting = append(r.Waiting, in.ID)
+			continue
+		}
+		if held {
+			if err := h.destroy(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 				return fmt.Errorf("destroying key %s of an order that went no further: %w", in.ID, err)
 			}
 		}
 		if err := k.clearIntent(ctx, in); err != nil {
 			return err
 		}
-		if held[in.ID] {
+		if held {
 			r.Destroyed = append(r.Destroyed, in.ID)
 		} else {
 			r.Cleared = append(r.Cleared, in.ID)
@@ -134,35 +198,68 @@ func (k *Keystore) clearIntent(ctx context.Context, in Intent) error {
 	return nil
 }
 
-// compare lists what only one side knows.
-func (k *Keystore) compare(ctx context.Context, objects []hsm.Object, open []Intent, r *Reconciliation) error {
-	gone := map[ID]bool{}
+// place is an identifier in one token.
+type place struct {
+	at *home
+	id ID
+}
+
+// compare lists what only one side knows, and counts the keys of each token.
+func (k *Keystore) compare(ctx context.Context, found listings, open []Intent, r *Reconciliation) error {
+	gone, here := map[place]bool{}, map[place]bool{}
 	for _, in := range open {
-		gone[in.ID] = true
+		gone[place{k.homes.at(in.Token), in.ID}] = true
 	}
-	here := map[ID]bool{}
-	for _, o := range objects {
-		if o.Class != "private" && o.Class != "secret" || gone[o.ID] {
-			continue
-		}
-		here[o.ID] = true
-		rec, _, err := k.record(ctx, o.ID)
-		if err != nil && !errors.Is(err, ErrKeyNotFound) {
-			return err
-		}
-		if err != nil || rec.Destroyed != nil {
-			r.Orphans = append(r.Orphans, o)
+	for h, objects := range found {
+		for _, o := range objects {
+			if at := (place{h, o.ID}); o.Class != "private" && o.Class != "secret" || gone[at] {
+				continue
+			} else if ours, err := k.livesAt(ctx, at); err != nil {
+				return err
+			} else if ours {
+				here[at] = true
+				continue
+			}
+			r.Orphans = append(r.Orphans, Orphan{o, h.Serial})
 			k.log.WarnContext(ctx, "key in the token without a living record, left alone", slog.String("id", o.RawID),
-				slog.String("label", o.Label))
+				slog.String("label", o.Label), slog.String("token", h.Serial))
 		}
 	}
-	return k.each(ctx, "", nil, func(rec record) bool {
-		if rec.Destroyed == nil && !here[rec.ID] {
-			r.Missing = append(r.Missing, rec.ID)
-			k.log.ErrorContext(ctx, "key is missing from the token", slog.String("id", rec.ID.String()), slog.String("ref", rec.Ref))
+	return k.census(ctx, found, here, r)
+}
+
+// livesAt says whether a living key's record names that place.
+func (k *Keystore) livesAt(ctx context.Context, at place) (bool, error) {
+	rec, _, err := k.record(ctx, at.id)
+	if errors.Is(err, ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil && rec.Destroyed == nil && k.homes.of(rec.Birth.Token.Serial) == at.at, err
+}
+
+func (k *Keystore) census(ctx context.Context, found listings, here map[place]bool, r *Reconciliation) error {
+	keys := map[*home]int64{}
+	err := k.each(ctx, "", nil, func(rec record) bool {
+		if rec.Destroyed != nil {
+			return true
 		}
+		h := k.homes.of(rec.Birth.Token.Serial)
+		_, looked := found[h]
+		switch {
+		case !looked && !slices.Contains(r.Away, h.Serial):
+			r.Away = append(r.Away, h.Serial) // a token that nobody configured
+		case looked && !here[place{h, rec.ID}]:
+			r.Missing = append(r.Missing, rec.ID)
+			k.log.ErrorContext(ctx, "key is missing from the token", slog.String("id", rec.ID.String()), slog.String("ref", rec.Ref),
+				slog.String("token", h.Serial))
+		}
+		keys[h]++
 		return true
 	})
+	for _, h := range k.homes {
+		h.held.Store(keys[h])
+	}
+	return err
 }
 
 // destruction is the detail of a key-destroyed record by ceremony.
@@ -171,6 +268,7 @@ type destruction struct {
 	Reason  string      `json:"reason"`
 	Unknown bool        `json:"unknown,omitempty"` // an object that this store knows nothing of
 	Label   string      `json:"label,omitempty"`
+	Token   string      `json:"token,omitempty"` // serial of the one that held it
 }
 
 // ErrCeremony: a destruction needs two different officers and a reason.
@@ -213,7 +311,12 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	k.mu.Lock()
 	delete(k.hot, id)
 	k.mu.Unlock()
-	return k.remove(ctx, id)
+	h := k.homes.of(r.Birth.Token.Serial)
+	if err := k.remove(ctx, h, id); err != nil {
+		return err
+	}
+	h.held.Add(-1)
+	return nil
 }
 
 // DestroyOrphan removes by ceremony an object that Reconcile listed and no record or intent of this store claims; ErrKeyUse when one
@@ -222,21 +325,12 @@ func (k *Keystore) DestroyOrphan(ctx context.Context, id ID, first, second audit
 	if err := checkCeremony(first, second, reason); err != nil {
 		return fmt.Errorf("destroying orphan %s: %w", id, err)
 	}
-	objects, err := k.tok.Objects(ctx)
+	h, label, err := k.finder(ctx, id)
 	if err != nil {
-		return fmt.Errorf("listing the token's objects: %w", err)
-	}
-	label, held := "", false
-	for _, o := range objects {
-		if o.ID == id && o.ID != (ID{}) {
-			label, held = o.Label, true
-		}
-	}
-	if !held {
-		return fmt.Errorf("orphan %s: %w", id, ErrKeyNotFound)
+		return err
 	}
 	body, err := audit.Event{Kind: audit.KindKeyDestroyed, Actor: first, Subject: id.String(),
-		Detail: destruction{Second: second, Reason: reason, Unknown: true, Label: label}}.Body()
+		Detail: destruction{Second: second, Reason: reason, Unknown: true, Label: label, Token: h.Serial}}.Body()
 	if err != nil {
 		return err
 	}
@@ -248,11 +342,33 @@ func (k *Keystore) DestroyOrphan(ctx context.Context, id ID, first, second audit
 	if err != nil {
 		return fmt.Errorf("recording the end of orphan %s: %w", id, err)
 	}
-	return k.remove(ctx, id)
+	return k.remove(ctx, h, id)
 }
 
-func (k *Keystore) remove(ctx context.Context, id ID) error {
-	if err := k.tok.Destroy(ctx, id); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+// finder returns the one token that holds an object of that identifier, and its label. With a token away nobody knows that it is the one.
+func (k *Keystore) finder(ctx context.Context, id ID) (at *home, label string, err error) {
+	for _, h := range k.homes {
+		objects, err := h.objects(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("listing the token's objects: %w", err)
+		}
+		n := slices.IndexFunc(objects, func(o hsm.Object) bool { return o.ID == id && o.ID != (ID{}) })
+		switch {
+		case n < 0:
+		case at != nil:
+			return nil, "", fmt.Errorf("orphan %s is in tokens %s and %s: %w", id, at.Serial, h.Serial, ErrKeyUse)
+		default:
+			at, label = h, objects[n].Label
+		}
+	}
+	if at == nil {
+		return nil, "", fmt.Errorf("orphan %s: %w", id, ErrKeyNotFound)
+	}
+	return at, label, nil
+}
+
+func (k *Keystore) remove(ctx context.Context, h *home, id ID) error {
+	if err := h.destroy(ctx, id); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 		return fmt.Errorf("destroying key %s: %w", id, err)
 	}
 	return nil

@@ -79,6 +79,14 @@ type Epoch struct {
 	Signs     uint64    `json:"c_sign_calls"`
 	Released  uint64    `json:"released"`
 	Discarded uint64    `json:"discarded"`
+	// Tokens says which of several made how many of the calls; the record's subject is the first one's serial.
+	Tokens []TokenSigns `json:"tokens,omitempty"`
+}
+
+// TokenSigns is one token's part of an epoch.
+type TokenSigns struct {
+	Serial string `json:"serial"`
+	Signs  uint64 `json:"c_sign_calls"`
 }
 
 // CloseEpoch records the end of an epoch of the token with that serial number.
