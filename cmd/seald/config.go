@@ -37,8 +37,12 @@ type Config struct {
 	// Modules lists the PKCS#11 libraries that may be loaded, by path and SHA-256. Needed in production; without it, in demo mode, any that
 	// nobody but root and this user can write. Who controls the list and a library controls every signature.
 	Modules []hsm.Allowed `yaml:"modules"`
-	Token   TokenConfig   `yaml:"token"`
-	// Anchor is "token" (a data object in the token, the default) or a path on another disk than the store. Who controls both the store and
+	// Token is the first token: the anchor's, and that of the appliance's own keys.
+	Token TokenConfig `yaml:"token"`
+	// FurtherTokens hold keys of seals beside it. With any, every token has its serial and its own latch file. One that is away takes its keys
+	// with it and nothing else.
+	FurtherTokens []TokenConfig `yaml:"further_tokens"`
+	// Anchor is "token" (a data object in the first token, the default) or a path on another disk than the store. Who controls both the store and
 	// the anchor can put the past back unless a witness holds a checkpoint.
 	Anchor   string         `yaml:"anchor"`
 	TLS      TLSConfig      `yaml:"tls"`
@@ -79,10 +83,14 @@ type TokenConfig struct {
 	Serial string `yaml:"serial"`
 	// PINFile holds the user PIN: mode 0400, this user's, read at every login. Who reads it and reaches the token can sign.
 	PINFile string `yaml:"pin_file"`
-	// LatchFile remembers a wrong PIN across restarts. Default: pin-latch.json beside the store.
+	// LatchFile remembers a wrong PIN across restarts. Default: pin-latch.json beside the store; none for further tokens, which name their own.
 	LatchFile string `yaml:"latch_file"`
 	// Sessions bounds the pool. Default 16.
 	Sessions int `yaml:"sessions"`
+	// Births says which new keys are made in this token: seals, appliance, or a purpose by its name, which comes first. Of several tokens for
+	// seals the one with the fewest keys that is there bears the next set. Default: appliance and seals for the first, seals for further ones.
+	// Cannot cause a false signature.
+	Births []string `yaml:"births"`
 }
 
 // TLSConfig is the server's side of the P-256 hierarchy.
@@ -190,8 +198,9 @@ func loadStrict(path string, v any) error {
 func (c *Config) defaults() {
 	c.Listen, c.Anchor, c.Log = or(c.Listen, "127.0.0.1:8443"), or(c.Anchor, "token"), or(c.Log, "info")
 	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
-	c.Token.Sessions = or(c.Token.Sessions, 16)
-	c.Token.HangAfter = or(c.Token.HangAfter, 30*time.Second)
+	for i, t := range c.tokens() {
+		t.defaults(i == 0)
+	}
 	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
 	c.Issuance.SealVersion = or(c.Issuance.SealVersion, 4)
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
@@ -211,7 +220,10 @@ func or[T comparable](v, otherwise T) T {
 }
 
 func (c *Config) resolve(base string) {
-	for _, p := range []*string{&c.Store.Path, &c.Token.Module, &c.Token.PINFile, &c.Token.LatchFile, &c.TLS.Certificate, &c.TLS.Key,
+	for _, t := range c.tokens() {
+		t.resolve(base)
+	}
+	for _, p := range []*string{&c.Store.Path, &c.TLS.Certificate, &c.TLS.Key,
 		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.TSA.Roots} {
 		*p = under(base, *p)
 	}
@@ -252,11 +264,7 @@ func (c *Config) check() error {
 	need(sixDigits.MatchString(c.Division), "division must be six digits")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log must be debug, info, warn or error")
 	need(c.Store.Path != "", "store.path is missing")
-	need(c.Token.Module != "" && c.Token.Profile != "", "token.module and token.profile are needed")
-	need(c.Token.Label != "" || c.Token.Serial != "", "token.label or token.serial is needed")
-	need(c.Token.PINFile != "", "token.pin_file is needed")
-	need(c.Token.Isolation == "" || c.Token.Isolation == "worker" || c.Token.Isolation == "in-process", "token.isolation must be worker or in-process")
-	need(c.Token.HangAfter >= time.Second && c.Token.HangAfter <= 10*time.Minute, "token.hang_after must be one second to ten minutes")
+	c.checkTokens(need)
 	need(c.Mode != "production" || len(c.Modules) > 0, "modules: production mode wants the list of PKCS#11 libraries that may be loaded")
 	for _, m := range c.Modules {
 		need(m.Path != "" && (m.SHA256 == "" || sha256Hex.MatchString(m.SHA256)), "modules: each needs a path, and sha256 is 64 hexadecimal digits")

@@ -28,7 +28,7 @@ type appliance struct {
 	cfg       *Config
 	log       *slog.Logger
 	store     *store.Bolt
-	token     keystore.Token
+	tokens    []keystore.Member
 	keys      *keystore.Keystore
 	audit     *audit.Log
 	library   *licence.Library
@@ -78,10 +78,10 @@ func (a *appliance) openStore(ctx context.Context) (err error) {
 }
 
 func (a *appliance) openKeys(ctx context.Context) (err error) {
-	if a.token, err = openToken(ctx, a.cfg, a.log); err != nil {
+	if a.tokens, err = openTokens(ctx, a.cfg, true, a.log); err != nil {
 		return err
 	}
-	a.keys, err = keystore.Open(ctx, a.token, a.store, a.log)
+	a.keys, err = keystore.OpenSeveral(ctx, a.tokens, a.store, a.log)
 	return err
 }
 
@@ -194,7 +194,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 	}
 	gm := a.cfg.PDF.GM
 	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
-		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.Token.Sessions,
+		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.sessions(),
 		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages,
 		Stamper: stamper, WithoutStamp: a.cfg.TSA.WhenDown == "sign-without"})
 	return err
@@ -220,9 +220,7 @@ func (a *appliance) close(ctx context.Context) error {
 	if a.audit != nil {
 		errs = append(errs, a.audit.Close(ctx))
 	}
-	if a.token != nil {
-		errs = append(errs, a.token.Close())
-	}
+	errs = append(errs, closeTokens(a.tokens))
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}

@@ -45,18 +45,18 @@ func initCommand() *cobra.Command {
 
 // ceremony is one init on its way.
 type ceremony struct {
-	plan  *Plan
-	cfg   *Config
-	life  ca.Lifetimes
-	now   time.Time
-	store *store.Bolt
-	token keystore.Token
-	keys  *keystore.Keystore
-	made  map[keystore.Purpose]*keystore.Key
-	sm2   *ca.Embedded
-	tls   *ca.TLS
-	log   *slog.Logger
-	tell  func(string)
+	plan   *Plan
+	cfg    *Config
+	life   ca.Lifetimes
+	now    time.Time
+	store  *store.Bolt
+	tokens []keystore.Member
+	keys   *keystore.Keystore
+	made   map[keystore.Purpose]*keystore.Key
+	sm2    *ca.Embedded
+	tls    *ca.TLS
+	log    *slog.Logger
+	tell   func(string)
 
 	outside []string // files made outside the state directory
 }
@@ -98,18 +98,20 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 			return err
 		}
 	}
-	return errors.Join(c.token.Close(), c.store.Close())
+	return errors.Join(closeTokens(c.tokens), c.store.Close())
 }
 
 // undo destroys the keys that this ceremony made and removes its directory and its files elsewhere.
 func (c *ceremony) undo(ctx context.Context) error {
 	var errs []error
-	if c.token != nil {
+	for _, m := range c.tokens {
 		for _, k := range c.made {
-			errs = append(errs, c.token.Destroy(ctx, k.ID()))
+			if k.Token() == m.Serial {
+				errs = append(errs, m.Token.Destroy(ctx, k.ID()))
+			}
 		}
-		errs = append(errs, c.token.Close())
 	}
+	errs = append(errs, closeTokens(c.tokens))
 	if c.store != nil {
 		errs = append(errs, c.store.Close())
 	}
@@ -120,16 +122,12 @@ func (c *ceremony) undo(ctx context.Context) error {
 }
 
 func (c *ceremony) open(ctx context.Context) (err error) {
-	if c.token, err = openToken(ctx, c.cfg, c.log); err != nil {
+	if c.tokens, err = openTokens(ctx, c.cfg, false, c.log); err != nil {
 		return err
 	}
-	objects, err := c.token.Objects(ctx)
-	if err != nil {
-		return err
-	}
-	for _, o := range objects {
-		if len(o.Label) > len(labelPrefix) && o.Label[:len(labelPrefix)] == labelPrefix {
-			return fmt.Errorf("the token holds %q already: it belongs to another appliance; init never shares a token", o.Label)
+	for _, m := range c.tokens {
+		if err := unused(ctx, m); err != nil {
+			return err
 		}
 	}
 	if c.store, err = store.Open(store.Config{Path: c.cfg.Store.Path, Create: true, Collections: collections(), Now: time.Now, Log: c.log}); err != nil {
@@ -138,8 +136,21 @@ func (c *ceremony) open(ctx context.Context) (err error) {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	c.keys, err = keystore.Open(ctx, c.token, c.store, c.log)
+	c.keys, err = keystore.OpenSeveral(ctx, c.tokens, c.store, c.log)
 	return err
+}
+
+func unused(ctx context.Context, m keystore.Member) error {
+	objects, err := m.Token.Objects(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if len(o.Label) > len(labelPrefix) && o.Label[:len(labelPrefix)] == labelPrefix {
+			return fmt.Errorf("token %s holds %q already: it belongs to another appliance; init never shares a token", m.Serial, o.Label)
+		}
+	}
+	return nil
 }
 
 // begin writes the log's first record.
@@ -299,7 +310,7 @@ func (c *ceremony) found(ctx context.Context) error {
 }
 
 func (c *ceremony) startLog(ctx context.Context) error {
-	log, err := openLog(ctx, c.cfg, c.store, c.token, c.keys, true, c.log)
+	log, err := openLog(ctx, c.cfg, c.store, c.tokens[0].Token, c.keys, true, c.log)
 	if err != nil {
 		return err
 	}

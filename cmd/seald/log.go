@@ -32,7 +32,7 @@ func openLog(ctx context.Context, cfg *Config, st *store.Bolt, token keystore.To
 
 func (a *appliance) openAudit(ctx context.Context) (err error) {
 	a.started = time.Now()
-	a.audit, err = openLog(ctx, a.cfg, a.store, a.token, a.keys, false, a.log)
+	a.audit, err = openLog(ctx, a.cfg, a.store, a.tokens[0].Token, a.keys, false, a.log)
 	return err
 }
 
@@ -41,12 +41,19 @@ func (a *appliance) closeEpoch(ctx context.Context) error {
 	if a.audit == nil || a.signer == nil || a.audit.Recovering() != "" || a.store.Health() != nil {
 		return nil
 	}
-	info, err := a.token.Info(ctx)
-	if err != nil {
-		return nil // the token is away; there is nobody to ask
+	if len(a.keys.Ask(ctx)) == len(a.tokens) {
+		return nil // every token is away; there is nobody to ask
 	}
 	st := a.signer.Stats()
-	return a.audit.CloseEpoch(ctx, info.Serial, audit.Epoch{Started: a.started, Signs: a.token.Stats().Signs, Released: st.Released, Discarded: st.Discarded})
+	e := audit.Epoch{Started: a.started, Released: st.Released, Discarded: st.Discarded}
+	serial := a.tokens[0].Serial
+	for _, t := range a.keys.Tokens() {
+		e.Signs += t.Stats.Signs
+		if len(a.tokens) > 1 {
+			e.Tokens = append(e.Tokens, audit.TokenSigns{Serial: t.Serial, Signs: t.Stats.Signs})
+		}
+	}
+	return a.audit.CloseEpoch(ctx, serial, e)
 }
 
 // resynchronise collects two officers' halves of the decision to go on after a rollback. The first half is forgotten after ten minutes.

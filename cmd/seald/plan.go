@@ -34,6 +34,7 @@ type PlanConfig struct {
 	Anchor   string         `yaml:"anchor"`
 	Modules  []hsm.Allowed  `yaml:"modules"`
 	Token    TokenConfig    `yaml:"token"`
+	Further  []TokenConfig  `yaml:"further_tokens"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
 	TSA      TSAConfig      `yaml:"tsa"`
@@ -73,8 +74,10 @@ func loadPlan(path string) (*Plan, error) {
 	}
 	base := filepath.Dir(path)
 	p.State = under(base, p.State)
-	for _, f := range []*string{&p.Config.Token.Module, &p.Config.Token.PINFile, &p.Config.TSA.Roots} {
-		*f = under(base, *f)
+	p.Config.TSA.Roots = under(base, p.Config.TSA.Roots)
+	p.Config.Token.resolve(base)
+	for i := range p.Config.Further {
+		p.Config.Further[i].resolve(base)
 	}
 	p.Config.Verification.resolve(base)
 	for i := range p.Config.Modules {
@@ -107,7 +110,7 @@ func (p *Plan) check() error {
 // config is the configuration that init writes.
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
-	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Token: p.Config.Token,
+	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Token: p.Config.Token, FurtherTokens: p.Config.Further,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},

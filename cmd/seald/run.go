@@ -102,7 +102,8 @@ func (a *appliance) start(ctx context.Context) error {
 		return err
 	}
 	a.log.InfoContext(ctx, "token reconciled", slog.Int("destroyed", len(r.Destroyed)), slog.Int("cleared", len(r.Cleared)),
-		slog.Int("unknown", len(r.Orphans)), slog.Int("missing", len(r.Missing)))
+		slog.Int("unknown", len(r.Orphans)), slog.Int("missing", len(r.Missing)),
+		slog.Any("away", r.Away))
 	for _, o := range r.Orphans {
 		a.issuance.NoteLabels(o.Label)
 	}

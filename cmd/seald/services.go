@@ -57,8 +57,11 @@ func (a *appliance) ready(ctx context.Context) []api.Fault {
 	var faults []api.Fault
 	ask, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := a.token.Info(ask); err != nil {
-		faults = append(faults, api.Fault{Part: "token", Detail: "token " + a.cfg.Token.Label + a.cfg.Token.Serial + ": " + err.Error()})
+	away := a.keys.Ask(ask)
+	for _, t := range a.keys.Tokens() { // in their order
+		if err := away[t.Serial]; err != nil {
+			faults = append(faults, api.Fault{Part: "token", Detail: err.Error()})
+		}
 	}
 	if why := a.audit.Recovering(); why != "" {
 		return append(faults, api.Fault{Part: "log", Detail: "recovering: " + why})
@@ -83,11 +86,7 @@ func (a *appliance) measure(r *prometheus.Registry) {
 	counter := func(name, help string, v func() uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(v()) }))
 	}
-	counter("sealkeeper_token_signs_total", "C_Sign calls.", func() uint64 { return a.token.Stats().Signs })
-	counter("sealkeeper_token_find_objects_total", "C_FindObjects calls; must not grow with signatures.", func() uint64 { return a.token.Stats().FindObjects })
-	counter("sealkeeper_token_evictions_total", "Sessions dropped after an error.", func() uint64 { return a.token.Stats().Evictions })
-	counter("sealkeeper_token_relogins_total", "Logins restored.", func() uint64 { return a.token.Stats().Relogins })
-	gauge("sealkeeper_token_sessions_idle", "Sessions waiting in the pool.", func() float64 { return float64(a.token.Stats().Idle) })
+	r.MustRegister(tokenMetrics{a.keys})
 	counter("sealkeeper_signatures_released_total", "Signatures released.", func() uint64 { return a.signer.Stats().Released })
 	counter("sealkeeper_signatures_discarded_total", "Signatures made and not released.", func() uint64 { return a.signer.Stats().Discarded })
 	counter("sealkeeper_signatures_refused_total", "Signing requests refused.", func() uint64 { return a.signer.Stats().Refused })

@@ -15,32 +15,72 @@ import (
 	"sealkeeper/keystore"
 )
 
-// openToken opens the configured token, in this process or in a worker.
-func openToken(ctx context.Context, c *Config, log *slog.Logger) (keystore.Token, error) {
+// openTokens opens every configured token. When some may be away, or latched, those are the further ones: they serve once they are there.
+func openTokens(ctx context.Context, c *Config, someAway bool, log *slog.Logger) (members []keystore.Member, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeTokens(members))
+			members = nil
+		}
+	}()
 	set, err := firmware.Embedded()
 	if err != nil {
 		return nil, err
 	}
-	profile, err := set.Profile(c.Token.Profile)
-	if err != nil {
-		return nil, err
+	for i, t := range c.tokens() {
+		m, err := openToken(ctx, c, t, set, someAway && i > 0, log)
+		if err != nil {
+			return members, err
+		}
+		members = append(members, m)
 	}
-	tok, err := openIsolated(ctx, c.Token, hsm.Config{Module: c.Token.Module, Allowed: c.Modules, Profile: profile, Serial: c.Token.Serial, Label: c.Token.Label,
-		PINFile: c.Token.PINFile, LatchFile: c.Token.LatchFile, MaxSessions: c.Token.Sessions, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("opening token: %w", err)
-	}
-	info, err := tok.Info(ctx)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("asking the token: %w", err), tok.Close())
-	}
-	if c.Mode == "production" && info.Evidence == hsm.Simulated {
-		return nil, errors.Join(fmt.Errorf("token %q is a simulated one; production mode refuses it", info.Label), tok.Close())
-	}
-	return tok, nil
+	return members, nil
 }
 
-func openIsolated(ctx context.Context, c TokenConfig, cfg hsm.Config) (keystore.Token, error) {
+func closeTokens(members []keystore.Member) error {
+	var errs []error
+	for _, m := range members {
+		errs = append(errs, m.Token.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openToken opens one token, in this process or in a worker. One that may be away is asked who it is all the same.
+func openToken(ctx context.Context, c *Config, t *TokenConfig, set *firmware.Set, mayBeAway bool, log *slog.Logger) (keystore.Member, error) {
+	m := keystore.Member{Serial: t.Serial, Label: t.Label, Births: t.Births, Admit: c.admit}
+	profile, err := set.Profile(t.Profile)
+	if err != nil {
+		return m, err
+	}
+	m.Token, err = openIsolated(ctx, t, hsm.Config{Module: t.Module, Allowed: c.Modules, Profile: profile, Serial: t.Serial, Label: t.Label,
+		PINFile: t.PINFile, LatchFile: t.LatchFile, MaxSessions: t.Sessions, MayBeAway: mayBeAway, Log: log})
+	if err != nil {
+		return m, fmt.Errorf("opening token: %w", err)
+	}
+	info, err := m.Token.Info(ctx)
+	if err != nil && mayBeAway {
+		log.WarnContext(ctx, "token is away at start", "serial", t.Serial, "error", err.Error())
+		return m, nil
+	}
+	if err != nil {
+		return m, errors.Join(fmt.Errorf("asking the token: %w", err), m.Token.Close())
+	}
+	m.Serial, m.Label = info.Serial, info.Label
+	if err := c.admit(info); err != nil {
+		return m, errors.Join(err, m.Token.Close())
+	}
+	return m, nil
+}
+
+// admit refuses what production mode does not work with.
+func (c *Config) admit(info hsm.TokenInfo) error {
+	if c.Mode == "production" && info.Evidence == hsm.Simulated {
+		return fmt.Errorf("token %q is a simulated one; production mode refuses it", info.Label)
+	}
+	return nil
+}
+
+func openIsolated(ctx context.Context, c *TokenConfig, cfg hsm.Config) (keystore.Token, error) {
 	if isolation(c.Isolation, cfg.Profile) == "worker" {
 		tok, err := worker.Open(ctx, worker.Config{Config: cfg, Hang: c.HangAfter})
 		if err != nil {
