@@ -32,12 +32,12 @@ func (v *verifier) checkCoverage(p *pack, b *body, s *listed, d *description, ap
 	return c
 }
 
-// belongsElsewhere reports whether a file is in the folder of another document of the package and not shown by this one.
+// belongsElsewhere reports whether a file is in the folder of another document of the package, and this one neither shows nor uses it.
 func (p *pack) belongsElsewhere(b *body, name string) bool {
 	for _, other := range p.bodies {
 		dir := path.Dir(other.root)
 		if other != b && dir != "." && dir != path.Dir(b.root) && strings.HasPrefix(name, dir+"/") {
-			return !b.shows[name]
+			return !b.shows[name] && !p.reachable(b)[name]
 		}
 	}
 	return false
