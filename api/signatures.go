@@ -161,7 +161,7 @@ func (s *Server) sign(c *gin.Context) {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
-	if len(r.Document) == 0 {
+	if len(r.Document) == 0 && !accepts(c, typeDER) {
 		w := newAnswer(len(released.Signature))
 		w.signature(signatureAnswer{released.Signature, receiptOf(released)})
 		w.send(c)
@@ -173,7 +173,11 @@ func (s *Server) sign(c *gin.Context) {
 		return
 	}
 	c.Header("Sealkeeper-Receipt", string(b))
-	c.Data(http.StatusOK, mediaTypes[r.Kind], released.Document)
+	kind := mediaTypes[r.Kind]
+	if len(r.Document) == 0 {
+		kind = typeDER
+	}
+	whole(c, kind, released.Document)
 }
 
 // mediaTypes are what sealed documents come back as.
@@ -319,6 +323,15 @@ func (s *Server) signBatch(c *gin.Context) {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
+	if accepts(c, typeBatch) {
+		w := newAnswer(64 << 10)
+		if err := w.frame(items, outcomes, func(err error) *Problem { return s.problem(ctx, err) }); err != nil {
+			refuse(c, s.problem(ctx, err))
+			return
+		}
+		w.sendAs(c, typeBatch)
+		return
+	}
 	w := newAnswer(len(items) * 24 << 10)
 	w.text(`{"outcomes":[`)
 	for i, o := range outcomes {
@@ -373,7 +386,8 @@ func (s *Server) describeSignatures() {
 	reg := s.routes.OpenAPI().Components.Schemas
 	request := huma.SchemaFromType(reg, typeOf[signatureRequest]())
 	done := &huma.Response{Description: "Signed. The sealed document with its receipt in the header Sealkeeper-Receipt; where a digest came in, SES_Signature or SignedData with the receipt beside it.",
-		Content: map[string]*huma.MediaType{"application/ofd": {}, "application/pdf": {}, "application/pkcs7-mime": {}, "application/json": {Schema: huma.SchemaFromType(reg, typeOf[signatureAnswer]())}}}
+		Content: map[string]*huma.MediaType{"application/ofd": {}, "application/pdf": {}, "application/pkcs7-mime": {}, "application/json": {Schema: huma.SchemaFromType(reg, typeOf[signatureAnswer]())},
+			typeDER: {Schema: &huma.Schema{Type: "string", Format: "binary", Description: "Where a digest came in and Accept names this type: the signature itself, the receipt in the header Sealkeeper-Receipt"}}}}
 	s.describe("/v1/signatures", "make-signature", "Have a seal sign a document, or a document's digest", map[string]*huma.MediaType{
 		"application/json": {Schema: request},
 		"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"request", "document"}, Properties: map[string]*huma.Schema{
@@ -381,5 +395,5 @@ func (s *Server) describeSignatures() {
 	}, done)
 	s.describe("/v1/signatures/batch", "make-signatures", "Have seals sign up to 100 document digests in one commit; each item carries its own key and can be repeated alone", map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{"items": {Type: "array", Items: huma.SchemaFromType(reg, typeOf[batchItem]())}}}},
-	}, &huma.Response{Description: "Outcomes in the order of the items", Content: map[string]*huma.MediaType{"application/json": {}}})
+	}, &huma.Response{Description: "Outcomes in the order of the items", Content: map[string]*huma.MediaType{"application/json": {}, typeBatch: {Schema: &huma.Schema{Type: "string", Format: "binary", Description: frameText}}}})
 }

@@ -124,6 +124,7 @@ type Call struct {
 	Query        url.Values
 	Key          string // Idempotency-Key of a mutating call
 	ContentType  string // application/json when empty and Body is set
+	Accept       string // media types of the answer; whatever the route has when empty
 	Body         []byte
 }
 
@@ -161,6 +162,9 @@ func (c *Client) send(ctx context.Context, call Call) (*Answer, error) {
 		if call.ContentType != "" {
 			r.Header.Set("Content-Type", call.ContentType)
 		}
+	}
+	if call.Accept != "" {
+		r.Header.Set("Accept", call.Accept)
 	}
 	if call.Key != "" {
 		r.Header.Set("Idempotency-Key", call.Key)

@@ -98,8 +98,20 @@ type Signature struct {
 
 // SignDigest signs the digest of a document that stays with the caller: kind digest, or cms for SignedData. key is the Idempotency-Key: the same again gives the same bytes.
 func (c *Client) SignDigest(ctx context.Context, key string, r SignatureRequest) (*Signature, error) {
-	var s Signature
-	return &s, c.JSON(ctx, "POST", "/v1/signatures", nil, key, r, &s)
+	a, err := c.ask(ctx, "/v1/signatures", key, typeDER, r)
+	if err != nil {
+		return &Signature{}, err
+	}
+	return a.signature()
+}
+
+// ask posts JSON and names the compact form of the answer beside JSON, which an appliance that does not know that form sends.
+func (c *Client) ask(ctx context.Context, path, key, compact string, in any) (*Answer, error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	return c.Do(ctx, Call{Method: "POST", Path: path, Key: key, Accept: compact + ", application/json;q=0.5", Body: body})
 }
 
 // BatchItem is one request of a batch with its own key.
@@ -120,11 +132,11 @@ func (c *Client) SignBatch(ctx context.Context, key string, items []BatchItem) (
 	in := struct {
 		Items []BatchItem `json:"items"`
 	}{items}
-	var out struct {
-		Outcomes []BatchOutcome `json:"outcomes"`
+	a, err := c.ask(ctx, "/v1/signatures/batch", key, typeBatch, in)
+	if err != nil {
+		return nil, err
 	}
-	err := c.JSON(ctx, "POST", "/v1/signatures/batch", nil, key, in, &out)
-	return out.Outcomes, err
+	return a.outcomes()
 }
 
 // SignOFD sends an OFD document and returns it sealed.

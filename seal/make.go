@@ -285,3 +285,15 @@ func oneSequence(der []byte) error {
 	}
 	return nil
 }
+
+// beginsSequence checks that der and so many bytes behind it are exactly one SEQUENCE.
+func beginsSequence(der []byte, behind int) error {
+	header := 2
+	if len(der) > 1 && der[1] >= 0x80 {
+		header += int(der[1] & 0x7f)
+	}
+	if header > len(der) || !bytes.Equal(der[:header], appendHeader(nil, asn1.SEQUENCE, len(der)-header+behind)) {
+		return ErrStructure
+	}
+	return nil
+}

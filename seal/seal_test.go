@@ -218,10 +218,14 @@ func checkSignature(t *testing.T, tbs []byte, user pair, property string, hash [
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, token := range [][]byte{nil, {0x30, 3, 2, 1, 5}} {
+	for _, token := range [][]byte{nil, {0x30, 3, 2, 1, 5}, append([]byte{0x30, 0x82, 1, 44}, make([]byte, 300)...)} {
 		der, err := seal.AssembleSignature(tbs, user.cert, sig, token)
 		if err != nil {
 			t.Fatal(err)
+		}
+		parts, start, err := seal.AssembleParts(tbs[:len(tbs)-30], tbs[len(tbs)-30:], user.cert, sig, token)
+		if err != nil || !bytes.Equal(parts, der) || !bytes.Equal(parts[start:start+len(tbs)], tbs) {
+			t.Errorf("in two parts, TBS_Sign at %d: %x, %v", start, parts, err)
 		}
 		s, err := seal.ParseSignature(der)
 		if err != nil {
@@ -308,6 +312,12 @@ func TestSigningRefusals(t *testing.T) {
 	sig, _ := user.key.Sign(tbs)
 	if _, err := seal.AssembleSignature(append(tbs, 0), user.cert, sig, nil); !errors.Is(err, seal.ErrStructure) {
 		t.Errorf("trailing byte: %v", err)
+	}
+	if _, _, err := seal.AssembleParts(tbs[:len(tbs)-9], tbs[len(tbs)-8:], user.cert, sig, nil); !errors.Is(err, seal.ErrStructure) {
+		t.Errorf("a byte missing between the parts: %v", err)
+	}
+	if _, _, err := seal.AssembleParts(tbs[:1], tbs[1:], user.cert, sig, nil); !errors.Is(err, seal.ErrStructure) {
+		t.Errorf("a first part without its header: %v", err)
 	}
 	if _, err := seal.AssembleSignature(tbs, nil, sig, nil); !errors.Is(err, seal.ErrStructure) {
 		t.Errorf("no certificate: %v", err)

@@ -148,29 +148,48 @@ func appendHeader(b []byte, tag asn1.Tag, n int) []byte {
 // AssembleSignature joins TBS_Sign, the signatory's certificate, the strict DER signature value and, unless nil, the TimeStampToken
 // over that value into an SES_Signature. It checks forms; whoever signs has verified the value before (law 4).
 func AssembleSignature(tbs, cert, sigDER, timestamp []byte) ([]byte, error) {
-	if err := oneSequence(tbs); err != nil {
-		return nil, fmt.Errorf("assembling seal signature from TBS_Sign: %w", err)
+	der, _, err := AssembleParts(tbs, nil, cert, sigDER, timestamp)
+	return der, err
+}
+
+// AssembleParts is AssembleSignature for TBS_Sign in the two parts of Signing.TBS, which are copied once. The prefix stands at der[at:].
+func AssembleParts(prefix, variable, cert, sigDER, timestamp []byte) (der []byte, at int, err error) {
+	if err := beginsSequence(prefix, len(variable)); err != nil {
+		return nil, 0, fmt.Errorf("assembling seal signature from TBS_Sign: %w", err)
 	}
 	if err := oneSequence(cert); err != nil {
-		return nil, fmt.Errorf("assembling seal signature: certificate: %w", err)
+		return nil, 0, fmt.Errorf("assembling seal signature: certificate: %w", err)
 	}
 	if _, err := gm.DecodeSignature(sigDER); err != nil {
-		return nil, fmt.Errorf("assembling seal signature: %w", err)
+		return nil, 0, fmt.Errorf("assembling seal signature: %w", err)
 	}
 	if timestamp != nil {
 		if err := oneSequence(timestamp); err != nil {
-			return nil, fmt.Errorf("assembling seal signature: timestamp: %w", err)
+			return nil, 0, fmt.Errorf("assembling seal signature: timestamp: %w", err)
 		}
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+len(cert)+len(sigDER)+len(timestamp)+64))
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(tbs)
-		b.AddASN1OctetString(cert)
-		b.AddASN1ObjectIdentifier(sm2WithSM3)
-		b.AddASN1BitString(sigDER)
-		if timestamp != nil {
-			b.AddASN1(tagExplicit0, func(b *cryptobyte.Builder) { b.AddASN1BitString(timestamp) })
-		}
-	})
-	return b.Bytes()
+	end := make([]byte, 0, len(cert)+len(sigDER)+len(timestamp)+48)
+	end = append(appendHeader(end, asn1.OCTET_STRING, len(cert)), cert...)
+	end = append(end, algorithmDER...)
+	end = appendBits(end, sigDER)
+	if timestamp != nil {
+		bits := appendBits(nil, timestamp)
+		end = append(appendHeader(end, tagExplicit0, len(bits)), bits...)
+	}
+	n := len(prefix) + len(variable) + len(end)
+	der = appendHeader(make([]byte, 0, n+8), asn1.SEQUENCE, n)
+	at = len(der)
+	return append(append(append(der, prefix...), variable...), end...), at, nil
+}
+
+// algorithmDER is the OBJECT IDENTIFIER of SM2 with SM3.
+var algorithmDER = func() []byte {
+	var b cryptobyte.Builder
+	b.AddASN1ObjectIdentifier(sm2WithSM3)
+	return b.BytesOrPanic()
+}()
+
+// appendBits writes a BIT STRING of whole bytes.
+func appendBits(b, v []byte) []byte {
+	return append(append(appendHeader(b, asn1.BIT_STRING, len(v)+1), 0), v...)
 }

@@ -165,6 +165,7 @@ type Options struct {
 type Released struct {
 	Document  []byte // the sealed document; where none came in, the same as Signature
 	Signature []byte // SES_Signature or SignedData, DER
+	Seal      Span   // of Signature: the seal, the same bytes in every signature with Record.ESL; empty for SignedData
 	Record    Record
 	PageURL   string    // of the public page, empty for none
 	Log       string    // identifier of the log
@@ -173,3 +174,6 @@ type Released struct {
 	Recorded  time.Time // the record's own time
 	Duplicate bool      // the same request was answered before; these are the same bytes
 }
+
+// Span is a part of some bytes.
+type Span struct{ From, To int }

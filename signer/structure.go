@@ -21,35 +21,37 @@ type structure interface {
 	imprint() timestamp.Imprint
 }
 
-// sesStructure is SES_Signature of GB/T 38540 around TBS_Sign.
+// sesStructure is SES_Signature of GB/T 38540 around TBS_Sign, which is kept in two parts: nothing copies the seal's 20 kB before assemble does, once.
 type sesStructure struct {
 	ready    *ready
-	tbs      []byte // DER
-	prefix   int    // how much of tbs is the seal's prefix
-	property int    // length of propertyInfo
+	prefix   []byte // of TBS_Sign, DER; it ends with the seal and is shared
+	variable []byte
+	property int // length of propertyInfo
+	seal     int // where the seal stands in what assemble returned
 }
 
 func (u *use) ses() (structure, error) {
-	prefix, tail, err := u.ready.signing.TBS(u.now, u.laid.DataHash, u.laid.PropertyInfo)
+	prefix, variable, err := u.ready.signing.TBS(u.now, u.laid.DataHash, u.laid.PropertyInfo)
 	if err != nil {
 		return nil, err
 	}
-	tbs := append(append(make([]byte, 0, len(prefix)+len(tail)), prefix...), tail...)
-	return &sesStructure{u.ready, tbs, len(prefix), len(u.laid.PropertyInfo)}, nil
+	return &sesStructure{ready: u.ready, prefix: prefix, variable: variable, property: len(u.laid.PropertyInfo)}, nil
 }
 
 // sign hashes the seal's prefix once per length of propertyInfo.
 func (s *sesStructure) sign(ctx context.Context) ([]byte, error) {
-	m, err := s.ready.message(s.tbs[:s.prefix], s.property)
+	m, err := s.ready.message(s.prefix, s.property)
 	if err != nil {
 		return nil, err
 	}
-	m.Write(s.tbs[s.prefix:])
+	m.Write(s.variable)
 	return s.ready.key.SignMessage(ctx, m)
 }
 
 func (s *sesStructure) assemble(value, token []byte) ([]byte, error) {
-	return seal.AssembleSignature(s.tbs, s.ready.cert, value, token)
+	der, at, err := seal.AssembleParts(s.prefix, s.variable, s.ready.cert, value, token)
+	s.seal = at + len(s.prefix) - len(s.ready.esl)
+	return der, err
 }
 
 func (s *sesStructure) imprint() timestamp.Imprint { return timestamp.SM3 }

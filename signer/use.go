@@ -281,8 +281,12 @@ func (u *use) mutation() store.Mutation {
 }
 
 func (u *use) release(r store.Receipt) Released {
-	return Released{Document: u.out, Signature: u.value, Record: u.record, PageURL: u.options.URL,
+	rel := Released{Document: u.out, Signature: u.value, Record: u.record, PageURL: u.options.URL,
 		Log: r.Log, Index: r.First, Leaf: r.Leaves[0], Recorded: r.Time, Duplicate: r.Duplicate}
+	if s, ok := u.structure.(*sesStructure); ok {
+		rel.Seal = Span{s.seal, s.seal + len(s.ready.esl)}
+	}
+	return rel
 }
 
 func hexOf(d [32]byte) string { return hex.EncodeToString(d[:]) }

@@ -71,15 +71,18 @@ func DecodeSignature(der []byte) ([64]byte, error) {
 	if !in.ReadASN1(&seq, asn1.SEQUENCE) || !in.Empty() {
 		return raw, fmt.Errorf("reading SEQUENCE{r,s}: %w", ErrSignatureForm)
 	}
-	r, s := new(big.Int), new(big.Int)
-	if !seq.ReadASN1Integer(r) || !seq.ReadASN1Integer(s) || !seq.Empty() {
+	var r, s []byte // without leading zeros
+	if !seq.ReadASN1Integer(&r) || !seq.ReadASN1Integer(&s) || !seq.Empty() {
 		return raw, fmt.Errorf("reading r and s: %w", ErrSignatureForm)
 	}
-	if err := inRange(r, s); err != nil {
-		return raw, err
+	if len(r) > 32 || len(s) > 32 {
+		return raw, fmt.Errorf("r or s of more than 32 bytes: %w", ErrSignatureForm)
 	}
-	r.FillBytes(raw[:32])
-	s.FillBytes(raw[32:])
+	copy(raw[32-len(r):], r)
+	copy(raw[64-len(s):], s)
+	if err := CheckRaw(raw[:]); err != nil {
+		return [64]byte{}, err
+	}
 	return raw, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"sealkeeper/access"
@@ -198,6 +199,18 @@ func batch(t *testing.T, s *scene, e *enterprise) []client.Receipt {
 	items[5].Delegation = ""
 	first := mustOf(dept.SignBatch(t.Context(), client.NewKey(), items))(t)
 	second := mustOf(dept.SignBatch(t.Context(), client.NewKey(), items))(t)
+	var plain struct { // the same in JSON, as who names no other form of answer gets it
+		Outcomes []client.BatchOutcome `json:"outcomes"`
+	}
+	if err := dept.JSON(t.Context(), "POST", "/v1/signatures/batch", nil, client.NewKey(), map[string]any{"items": items}, &plain); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.BatchOutcome{plain.Outcomes[5], second[5]} {
+		o.Problem.RequestID = ""
+	}
+	if !reflect.DeepEqual(plain.Outcomes, second) {
+		t.Errorf("JSON and the compact form differ: %+v, %+v", plain.Outcomes, second)
+	}
 	var receipts []client.Receipt
 	for i, o := range first {
 		if i == 5 {
