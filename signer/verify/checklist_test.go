@@ -134,6 +134,14 @@ var probes = []probe{
 	{verify.CodeReferences, verify.Fail, "PDF: the catalog was changed although the signature allows no change", nil, inPDF(1, func(t *testing.T, b []byte) []byte {
 		return revise(b, map[int]string{catalogObject: with(t, object(t, b, catalogObject), "/Lang (zh)")})
 	})},
+	{verify.CodeReferences, verify.Fail, "PDF: a page names another parent, from which it takes more than it says", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
+		page := strings.Replace(object(t, b, pageObject), "/Parent 2 0 R", "/Parent 90 0 R", 1)
+		return revise(b, map[int]string{pageObject: page, 90: "<< /Type /Pages /Count 1 /Kids [4 0 R] /Rotate 180 >>"})
+	})},
+	{verify.CodeCoverage, verify.Indeterminate, "PDF: a signature field that signs nothing is shown over the page", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
+		return revise(b, map[int]string{catalogObject: put(t, b, catalogObject, "Fields", "90 0 R"), pageObject: put(t, b, pageObject, "Annots", "91 0 R"), 92: over,
+			90: "<< /FT /Sig /T (x) /Kids [91 0 R] >>", 91: "<< /Type /Annot /Subtype /Widget /Parent 90 0 R /F 4 /Rect [0 0 600 800] /AP << /N 92 0 R >> >>"})
+	})},
 	{verify.CodeCoverage, verify.Indeterminate, "PDF: a text was laid over the page by a later revision", nil, inPDF(0, func(t *testing.T, b []byte) []byte {
 		page := strings.Replace(object(t, b, pageObject), "/Annots [", "/Annots [90 0 R ", 1)
 		return revise(b, map[int]string{pageObject: page, 90: "<< /Type /Annot /Subtype /FreeText /Rect [0 0 500 500] /Contents (other) >>"})
@@ -341,7 +349,7 @@ func TestCheckList(t *testing.T) {
 			t.Errorf("no fixture breaks %s", left)
 		}
 	}
-	holdTable(t, rows.String())
+	holdTable(t, checksTable, rows.String())
 }
 
 func code(names []string) string {
@@ -367,26 +375,30 @@ func deviations(r verify.Report) []string {
 	return out
 }
 
-const (
-	tableStart = "<!-- list of checks: go test ./signer/verify -run TestCheckList -update -->\n"
-	tableEnd   = "<!-- end of the list -->\n"
-	tableHead  = "| no. | check | result | what is wrong in the fixture | also shown by |\n|---|---|---|---|---|\n"
+// table is a part of docs/verification.md that a test writes.
+type table struct{ start, end, head string }
+
+var (
+	checksTable = table{"<!-- list of checks: go test ./signer/verify -run TestCheckList -update -->\n", "<!-- end of the list -->\n",
+		"| no. | check | result | what is wrong in the fixture | also shown by |\n|---|---|---|---|---|\n"}
+	findingsTable = table{"<!-- list of findings: go test ./signer/verify -run TestFindingsOneByOne -update -->\n", "<!-- end of the findings -->\n",
+		"| finding | what is wrong in the fixture |\n|---|---|\n"}
 )
 
-// holdTable compares the list in docs/verification.md, or writes it.
-func holdTable(t *testing.T, rows string) {
+// holdTable compares a list in docs/verification.md, or writes it.
+func holdTable(t *testing.T, of table, rows string) {
 	t.Helper()
 	page := filepath.Join("..", "..", "docs", "verification.md")
 	b, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(b), tableStart)
-	_, after, end := strings.Cut(rest, tableEnd)
+	before, rest, ok := strings.Cut(string(b), of.start)
+	_, after, end := strings.Cut(rest, of.end)
 	if !ok || !end {
-		t.Fatal("docs/verification.md has no place for the list of checks")
+		t.Fatalf("docs/verification.md has no place for %s", of.start)
 	}
-	text := before + tableStart + tableHead + rows + tableEnd + after
+	text := before + of.start + of.head + rows + of.end + after
 	switch {
 	case text == string(b):
 	case *update:
@@ -394,6 +406,6 @@ func holdTable(t *testing.T, rows string) {
 			t.Fatal(err)
 		}
 	default:
-		t.Error("docs/verification.md has another list of checks; run go test ./signer/verify -run TestCheckList -update")
+		t.Errorf("docs/verification.md has another list; run go test ./signer/verify -run %s -update", t.Name())
 	}
 }

@@ -32,6 +32,7 @@ type paper struct {
 	t    testing.TB
 	key  *ecdsa.PrivateKey // of the document key, P-256
 	cert []byte
+	swap func([]byte) []byte // exchanges bytes of what was prepared, before it is signed
 }
 
 func newPaper(t testing.TB) *paper {
@@ -96,7 +97,11 @@ func hashOf(draft *pdf.Draft, gm3 bool) [32]byte {
 func (p *paper) pades(doc []byte, certify int) []byte {
 	p.t.Helper()
 	draft := p.prepare(doc, "ETSI.CAdES.detached", certify)
-	d, err := cms.Prepare(cms.Request{Form: cms.RFC, Algorithm: cms.ECDSAP256, Certificate: p.cert, Digest: hashOf(draft, false), SigningCertificateV2: true})
+	digest := hashOf(draft, false)
+	if p.swap != nil {
+		digest = sha256.Sum256(p.swap(covered(draft)))
+	}
+	d, err := cms.Prepare(cms.Request{Form: cms.RFC, Algorithm: cms.ECDSAP256, Certificate: p.cert, Digest: digest, SigningCertificateV2: true})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -106,7 +111,11 @@ func (p *paper) pades(doc []byte, certify int) []byte {
 	if p.stamp != nil {
 		token = p.stamp(value)
 	}
-	return p.must(draft.Embed(p.must(d.Assemble(value, token))))
+	out := p.must(draft.Embed(p.must(d.Assemble(value, token))))
+	if p.swap != nil {
+		out = p.swap(out)
+	}
+	return out
 }
 
 // gm signs with the seal key, as profile gm.
