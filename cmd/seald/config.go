@@ -37,6 +37,9 @@ type Config struct {
 	// Modules lists the PKCS#11 libraries that may be loaded, by path and SHA-256. Needed in production; without it, in demo mode, any that
 	// nobody but root and this user can write. Who controls the list and a library controls every signature.
 	Modules []hsm.Allowed `yaml:"modules"`
+	// Profiles is a folder with firmware profiles (*.yaml) beside those that ship with the program, for example one that sealctl token probe
+	// printed. Only root and this user may be able to write it and what is in it. Default: none. A wrong profile gives signatures that do not verify.
+	Profiles string `yaml:"profiles"`
 	// Token is the first token: the anchor's, and that of the appliance's own keys.
 	Token TokenConfig `yaml:"token"`
 	// FurtherTokens hold keys of seals beside it. With any, every token has its serial and its own latch file. One that is away takes its keys
@@ -223,7 +226,7 @@ func (c *Config) resolve(base string) {
 	for _, t := range c.tokens() {
 		t.resolve(base)
 	}
-	for _, p := range []*string{&c.Store.Path, &c.TLS.Certificate, &c.TLS.Key,
+	for _, p := range []*string{&c.Store.Path, &c.Profiles, &c.TLS.Certificate, &c.TLS.Key,
 		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.TSA.Roots} {
 		*p = under(base, *p)
 	}

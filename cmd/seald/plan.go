@@ -33,6 +33,7 @@ type PlanConfig struct {
 	Listen   string         `yaml:"listen"`
 	Anchor   string         `yaml:"anchor"`
 	Modules  []hsm.Allowed  `yaml:"modules"`
+	Profiles string         `yaml:"profiles"`
 	Token    TokenConfig    `yaml:"token"`
 	Further  []TokenConfig  `yaml:"further_tokens"`
 	Sources  SourcesConfig  `yaml:"sources"`
@@ -80,6 +81,7 @@ func loadPlan(path string) (*Plan, error) {
 		p.Config.Further[i].resolve(base)
 	}
 	p.Config.Verification.resolve(base)
+	p.Config.Profiles = under(base, p.Config.Profiles)
 	for i := range p.Config.Modules {
 		p.Config.Modules[i].Path = under(base, p.Config.Modules[i].Path)
 	}
@@ -110,7 +112,7 @@ func (p *Plan) check() error {
 // config is the configuration that init writes.
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
-	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Token: p.Config.Token, FurtherTokens: p.Config.Further,
+	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Profiles: p.Config.Profiles, Token: p.Config.Token, FurtherTokens: p.Config.Further,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},

@@ -23,7 +23,7 @@ func openTokens(ctx context.Context, c *Config, someAway bool, log *slog.Logger)
 			members = nil
 		}
 	}()
-	set, err := firmware.Embedded()
+	set, err := hsm.Profiles(c.Profiles)
 	if err != nil {
 		return nil, err
 	}
