@@ -66,6 +66,17 @@ func bareModule(cfg Config, f func(raw *pkcs11.Ctx) error) (err error) {
 	return f(raw)
 }
 
+// Check judges the module's file as opening it would, and loads nothing. The path is the resolved one; the digest is "" when the file cannot be read.
+func (c Config) Check() (path, sha256 string, err error) {
+	c, err = c.examined()
+	if errors.Is(err, ErrModule) || err == nil {
+		var unreadable error
+		sha256, unreadable = fileSHA256(c.Module)
+		err = errors.Join(err, unreadable)
+	}
+	return c.Module, sha256, err
+}
+
 // examined is checked without what only a service needs.
 func (c Config) examined() (Config, error) {
 	if c.Profile == nil {

@@ -115,7 +115,7 @@ func root() *cobra.Command {
 	f.StringVar(&s.key, "key", env("SEALCTL_KEY", ""), "PEM file of your key (SEALCTL_KEY)")
 	f.StringVarP(&s.output, "output", "o", "table", "table or json")
 	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
-		s.csr(), s.phone(), s.bench(), s.token(), s.clock(), s.recovery(), exitCodes())
+		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), exitCodes())
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -13,9 +13,13 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/connector/phone/sim"
+	"sealkeeper/hsm/worker"
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == worker.Command {
+		os.Exit(worker.Main())
+	}
 	testscript.Main(m, map[string]func(){"sealctl": main})
 }
 

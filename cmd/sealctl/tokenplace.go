@@ -41,31 +41,42 @@ func (t *tokenFlags) place() (hsm.Config, error) {
 	if s.PINFile == "" && t.LatchFile == "" && t.config == "" {
 		s.LatchFile = "" // resolve would put it into whatever folder this is
 	}
-	allowed, err := t.allowed()
-	return hsm.Config{Module: s.Module, Allowed: allowed, Serial: s.Serial, Label: s.Label, PINFile: s.PINFile, LatchFile: s.LatchFile, MaxSessions: s.Sessions}, err
+	d, err := t.daemon()
+	return hsm.Config{Module: s.Module, Allowed: d.Modules, Serial: s.Serial, Label: s.Label, PINFile: s.PINFile, LatchFile: s.LatchFile, MaxSessions: s.Sessions}, err
 }
 
-// allowed reads the list of modules in the daemon's configuration. Without a configuration there is none, and the path alone is judged.
-func (t *tokenFlags) allowed() ([]hsm.Allowed, error) {
+// daemonSection is what the daemon's configuration says beside the token itself.
+type daemonSection struct {
+	Modules  []hsm.Allowed `yaml:"modules"`
+	Profiles string        `yaml:"profiles"`
+	Token    struct {
+		Isolation string `yaml:"isolation"`
+	} `yaml:"token"`
+}
+
+// daemon reads that section, empty without a configuration: then there is no list of modules, and the path alone is judged.
+func (t *tokenFlags) daemon() (daemonSection, error) {
+	var c daemonSection
 	if t.config == "" {
-		return nil, nil
+		return c, nil
 	}
 	b, err := os.ReadFile(t.config)
 	if err != nil {
-		return nil, fmt.Errorf("reading the daemon's configuration: %w", err)
-	}
-	var c struct {
-		Modules []hsm.Allowed `yaml:"modules"`
+		return c, fmt.Errorf("reading the daemon's configuration: %w", err)
 	}
 	if err := yaml.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("reading %s: %s", t.config, yaml.FormatError(err, false, true))
+		return c, fmt.Errorf("reading %s: %s", t.config, yaml.FormatError(err, false, true))
 	}
-	for i, a := range c.Modules {
-		if !filepath.IsAbs(a.Path) {
-			c.Modules[i].Path = filepath.Join(filepath.Dir(t.config), a.Path)
+	at := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(t.config), *p)
 		}
 	}
-	return c.Modules, nil
+	at(&c.Profiles)
+	for i := range c.Modules {
+		at(&c.Modules[i].Path)
+	}
+	return c, nil
 }
 
 // errNoPIN: there is neither a PIN file nor somebody to ask.

@@ -28,6 +28,8 @@ type Findings struct {
 	Trials     []Trial     `json:"trials"`
 	Notes      []string    `json:"notes"`
 	Left       []string    `json:"left"` // objects that could not be destroyed again
+	By         string      `json:"by,omitempty"`
+	wanted     string      // id of the profile
 	facts      firmware.Facts
 	shipped    *firmware.Profile
 }
@@ -142,5 +144,6 @@ type Rate struct {
 // Trial is a key made, used and destroyed as the appliance would, under the measured profile.
 type Trial struct {
 	Algorithm hsm.Algorithm `json:"algorithm"`
-	Outcome   string        `json:"outcome"` // "good", or what went wrong
+	Wrapped   bool          `json:"wrapped"` // the key left the token wrapped
+	Outcome   string        `json:"outcome"` // Good, or what went wrong
 }

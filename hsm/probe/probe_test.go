@@ -37,7 +37,7 @@ func measure(t testing.TB, cfg hsm.Config, o probe.Options) (*probe.Findings, *f
 	if err != nil {
 		t.Fatalf("%v\n%+v", err, f)
 	}
-	p, text, err := f.Profile("", "示例检测员")
+	p, text, err := f.Profile()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -97,7 +97,7 @@ func TestSM2Module(t *testing.T) {
 	if w := map[string]string{"sm2": "aes-kwp", "ecdsa": "aes-kwp", "rsa": "aes-kwp"}; !reflect.DeepEqual(p.Wrap, w) {
 		t.Errorf("wrapping: %v\n%+v", p.Wrap, f.Wrapping)
 	}
-	if f.Sessions.Open != 64 || f.Find.Max != 100 || len(f.Rates) == 0 || len(f.Trials) != 4 {
+	if f.Sessions.Open != 64 || f.Find.Max != 100 || len(f.Rates) == 0 || len(f.Trials) != 7 {
 		t.Errorf("sessions %+v, find %+v, rates %v, trials %v", f.Sessions, f.Find, f.Rates, f.Trials)
 	}
 	empty(t, k, p)

@@ -18,15 +18,15 @@ var ErrNothing = errors.New("nothing was found that the appliance could use")
 var drivable = []string{firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken}
 
 // Profile writes the findings as a profile, which the strict loader has read. What cannot be measured is taken over from the shipped profile that
-// fits: locking, user type, quirks. By is who answers for the measurement, for a real device.
-func (f *Findings) Profile(id, by string) (*firmware.Profile, []byte, error) {
-	p := &firmware.Profile{Schema: firmware.Schema, ID: id, Title: fmt.Sprintf("%s, firmware %s, as measured", f.Token.Model, f.Token.Firmware), Match: f.match()}
-	if id == "" {
+// fits: locking, user type, quirks.
+func (f *Findings) Profile() (*firmware.Profile, []byte, error) {
+	p := &firmware.Profile{Schema: firmware.Schema, ID: f.wanted, Title: fmt.Sprintf("%s, firmware %s, as measured", f.Token.Model, f.Token.Firmware), Match: f.match()}
+	if f.wanted == "" {
 		p.ID = f.id()
 	}
 	p.Evidence.Level = firmware.Simulated
 	if !f.Simulated {
-		p.Evidence = firmware.Evidence{Level: firmware.Verified, Device: &firmware.Device{Model: f.Token.Model, Firmware: f.Token.Firmware, Date: f.Time.Format(time.DateOnly), By: by}}
+		p.Evidence = firmware.Evidence{Level: firmware.Verified, Device: &firmware.Device{Model: f.Token.Model, Firmware: f.Token.Firmware, Date: f.Time.Format(time.DateOnly), By: f.By}}
 	}
 	p.Module = firmware.Module{Locking: "os", FindMax: f.Find.Max}
 	p.Limits.MaxSessions = f.Sessions.Open

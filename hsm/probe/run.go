@@ -19,6 +19,8 @@ import (
 // Options bound what is measured.
 type Options struct {
 	Set        *firmware.Set
+	By         string        // who answers for the measurement; needed for a real device
+	ID         string        // of the profile; "" makes one of the token's model
 	Signatures int           // of each signing mechanism; the known fault of one firmware shows in 1 of 256
 	Sessions   int           // most that are opened
 	Span       time.Duration // of each measurement of speed; 0 leaves speed out
@@ -44,6 +46,9 @@ func (o Options) filled() Options {
 // ErrToken: no token of that serial and label, or several.
 var ErrToken = errors.New("the token to probe is not there, or not the only one")
 
+// ErrBy: a profile of a real device names who measured it.
+var ErrBy = errors.New("a measurement on a device needs somebody who answers for it")
+
 // Run measures the token that cfg names, by serial or label, and then tries the measured profile out as the appliance would use it. It returns what
 // it found even with an error, which then says why it stopped; what it made is destroyed in any case.
 func Run(ctx context.Context, cfg hsm.Config, o Options) (*Findings, error) {
@@ -52,7 +57,7 @@ func Run(ctx context.Context, cfg hsm.Config, o Options) (*Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := begin(seen, cfg, o.Set)
+	f, err := begin(seen, cfg, o)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +72,7 @@ func Run(ctx context.Context, cfg hsm.Config, o Options) (*Findings, error) {
 }
 
 // begin finds the token among what the library shows.
-func begin(seen *hsm.Surveyed, cfg hsm.Config, set *firmware.Set) (*Findings, error) {
+func begin(seen *hsm.Surveyed, cfg hsm.Config, o Options) (*Findings, error) {
 	var found []*hsm.Present
 	for _, s := range seen.Slots {
 		if t := s.Token; t != nil && t.Flags.Initialised && (cfg.Serial == "" || t.Serial == cfg.Serial) && (cfg.Label == "" || t.Label == cfg.Label) {
@@ -77,17 +82,19 @@ func begin(seen *hsm.Surveyed, cfg hsm.Config, set *firmware.Set) (*Findings, er
 	if len(found) != 1 {
 		return nil, fmt.Errorf("serial %q label %q: %d tokens: %w", cfg.Serial, cfg.Label, len(found), ErrToken)
 	}
-	f := &Findings{Time: time.Now().UTC().Truncate(time.Second), Module: seen.ModuleSHA256, Token: *found[0], facts: seen.Facts(found[0]),
+	f := &Findings{Time: time.Now().UTC().Truncate(time.Second), Module: seen.ModuleSHA256, Token: *found[0], facts: seen.Facts(found[0]), wanted: o.ID, By: o.By,
 		Library:    fmt.Sprintf("%s, %s %s", seen.Manufacturer, seen.Description, seen.Version),
 		Mechanisms: []Listed{}, Attributes: []Attribute{}, Wrapping: []Wrap{}, Rates: []Rate{}, Trials: []Trial{}, Notes: []string{}, Left: []string{}}
-	p, err := set.Match(f.facts)
+	p, err := o.Set.Match(f.facts)
 	switch {
 	case err == nil:
 		f.shipped, f.Shipped = p, p.ID
 	case errors.Is(err, firmware.ErrAmbiguous):
 		f.note("several shipped profiles fit, so none is compared: %v", err)
 	}
-	f.Simulated = simulated(f.facts, f.shipped)
+	if f.Simulated = simulated(f.facts, f.shipped); !f.Simulated && o.By == "" {
+		return nil, fmt.Errorf("token %q: %w", f.Token.Label, ErrBy)
+	}
 	return f, nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // try opens the token as the appliance does, under the measured profile, and has a key of each algorithm made, used and destroyed.
 func (f *Findings) try(ctx context.Context, cfg hsm.Config, o Options) error {
-	p, _, err := f.Profile("", "sealctl token probe")
+	p, _, err := f.Profile()
 	if errors.Is(err, ErrNothing) {
 		return nil
 	}
@@ -27,10 +27,8 @@ func (f *Findings) try(ctx context.Context, cfg hsm.Config, o Options) error {
 		f.note("the appliance cannot open the token under the measured profile: %v", err)
 		return nil
 	}
-	for _, a := range algorithms(p) {
-		t := Trial{Algorithm: a, Outcome: "good"}
-		left, err := Once(ctx, m, a)
-		if err != nil {
+	take := func(t Trial, left string, err error) {
+		if t.Outcome = Good; err != nil {
 			t.Outcome = err.Error()
 		}
 		if left != "" {
@@ -38,11 +36,22 @@ func (f *Findings) try(ctx context.Context, cfg hsm.Config, o Options) error {
 		}
 		f.Trials = append(f.Trials, t)
 	}
+	for _, a := range Algorithms(p) {
+		left, err := Once(ctx, m, a)
+		take(Trial{Algorithm: a}, left, err)
+	}
+	for _, a := range Wrappable(p) {
+		left, err := OnceWrapped(ctx, m, a)
+		take(Trial{Algorithm: a, Wrapped: true}, left, err)
+	}
 	return m.Close()
 }
 
-// algorithms are those that the profile offers the appliance.
-func algorithms(p *firmware.Profile) []hsm.Algorithm {
+// Good is the outcome of a trial that went well.
+const Good = "good"
+
+// Algorithms are those that the profile offers the appliance.
+func Algorithms(p *firmware.Profile) []hsm.Algorithm {
 	var all []hsm.Algorithm
 	for _, a := range []struct {
 		name hsm.Algorithm
