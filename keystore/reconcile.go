@@ -84,27 +84,28 @@ func (k *Keystore) list(ctx context.Context, r *Reconciliation) (listings, error
 	return found, nil
 }
 
-// Settle does for a token that was away what Reconcile would have done: it destroys the objects of intents that a start gave up. Those alone: no
-// commit can turn them into a key any more, so it may run while keys are being made.
+// Settle does for a token that was away what Reconcile would have done: it lists the strangers in it, and destroys the objects of intents that a start
+// gave up. Those alone: no commit can turn them into a key any more, so it may run while keys are being made.
 func (k *Keystore) Settle(ctx context.Context, serial string, actor audit.Actor) (Reconciliation, error) {
 	var r Reconciliation
 	h := k.homes.at(serial)
 	if h == nil {
 		return r, fmt.Errorf("token %s: %w", serial, ErrTokens)
 	}
-	all, err := k.openIntents(ctx)
-	if err != nil {
-		return r, err
-	}
-	open := slices.DeleteFunc(all, func(in Intent) bool { return in.Abandoned == nil || k.homes.at(in.Token) != h })
-	if len(open) == 0 {
-		return r, nil
-	}
 	objects, err := h.objects(ctx)
 	if err != nil {
 		return r, fmt.Errorf("listing the token's objects: %w", err)
 	}
-	return r, k.abandon(ctx, open, listings{h: objects}, actor, &r)
+	open, err := k.openIntents(ctx) // after the list: whatever stands there had its intent before
+	if err != nil {
+		return r, err
+	}
+	found := listings{h: objects}
+	if _, err := k.strangers(ctx, found, open, &r); err != nil {
+		return r, err
+	}
+	open = slices.DeleteFunc(open, func(in Intent) bool { return in.Abandoned == nil || k.homes.at(in.Token) != h })
+	return r, k.abandon(ctx, open, found, actor, &r)
 }
 
 func (k *Keystore) openIntents(ctx context.Context) ([]Intent, error) {
@@ -206,16 +207,25 @@ type place struct {
 
 // compare lists what only one side knows, and counts the keys of each token.
 func (k *Keystore) compare(ctx context.Context, found listings, open []Intent, r *Reconciliation) error {
-	gone, here := map[place]bool{}, map[place]bool{}
+	here, err := k.strangers(ctx, found, open, r)
+	if err != nil {
+		return err
+	}
+	return k.census(ctx, found, here, r)
+}
+
+// strangers lists the keys without a living record or an intent, and returns where the others are.
+func (k *Keystore) strangers(ctx context.Context, found listings, open []Intent, r *Reconciliation) (here map[place]bool, err error) {
+	intended, here := map[place]bool{}, map[place]bool{}
 	for _, in := range open {
-		gone[place{k.homes.at(in.Token), in.ID}] = true
+		intended[place{k.homes.at(in.Token), in.ID}] = true
 	}
 	for h, objects := range found {
 		for _, o := range objects {
-			if at := (place{h, o.ID}); o.Class != "private" && o.Class != "secret" || gone[at] {
+			if at := (place{h, o.ID}); o.Class != "private" && o.Class != "secret" || intended[at] {
 				continue
 			} else if ours, err := k.livesAt(ctx, at); err != nil {
-				return err
+				return nil, err
 			} else if ours {
 				here[at] = true
 				continue
@@ -225,7 +235,7 @@ func (k *Keystore) compare(ctx context.Context, found listings, open []Intent, r
 				slog.String("label", o.Label), slog.String("token", h.Serial))
 		}
 	}
-	return k.census(ctx, found, here, r)
+	return here, nil
 }
 
 // livesAt says whether a living key's record names that place.

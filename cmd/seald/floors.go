@@ -42,6 +42,7 @@ type appliance struct {
 	issued    [][]byte     // the SM2 chain: root, issuing, maker, DER
 	judge     *judging
 	started   time.Time
+	unsettled []string // serials of tokens that were away at the start
 }
 
 // self is how the appliance names itself in its records.

@@ -79,6 +79,7 @@ func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listen
 	})
 	g.Go(func() error { a.issuance.Run(ctx); return nil })
 	g.Go(func() error { return a.audit.Run(ctx) })
+	g.Go(func() error { a.settleTokens(ctx, settleEvery); return nil })
 	g.Go(func() error {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
@@ -104,9 +105,8 @@ func (a *appliance) start(ctx context.Context) error {
 	a.log.InfoContext(ctx, "token reconciled", slog.Int("destroyed", len(r.Destroyed)), slog.Int("cleared", len(r.Cleared)),
 		slog.Int("unknown", len(r.Orphans)), slog.Int("missing", len(r.Missing)),
 		slog.Any("away", r.Away))
-	for _, o := range r.Orphans {
-		a.issuance.NoteLabels(o.Label)
-	}
+	a.unsettled = r.Away
+	a.noteLabels(r)
 	if len(r.Missing) > 0 {
 		a.log.ErrorContext(ctx, "keys of this store are not in the token", slog.Int("count", len(r.Missing)))
 	}
