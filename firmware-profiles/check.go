@@ -2,10 +2,7 @@ package firmware
 
 import (
 	"fmt"
-	"reflect"
 	"regexp"
-	"sort"
-	"strings"
 	"time"
 )
 
@@ -13,9 +10,9 @@ import (
 var (
 	levels         = []string{string(Guessed), string(Simulated), string(Documented), string(Verified)}
 	lockings       = []string{"os", "none-serialise", "dedicated-thread"}
-	inputs         = []string{InputE32, "hash-noz", "hash-z-default", "hash-z-param"}
-	outputs        = []string{OutputRaw64, OutputDER, OutputBroken}
-	pointForms     = []string{PointDEROctet, PointRaw65, PointRaw64, PointDERBit}
+	inputs         = []string{InputE32, InputNoZ, InputZDefault, InputZParam}
+	outputs        = []string{OutputRaw64, OutputDER, OutputBroken, OutputRaw128}
+	pointForms     = []string{PointDEROctet, PointRaw65, PointRaw64, PointDERBit, PointXY}
 	wrapAlgorithms = []string{"rsa", "ecdsa", "sm2"}
 	wrapMechanisms = []string{"none", "aes-kwp", "aes-kw", "aes-gcm"}
 	attributeNames = []string{"CKA_TOKEN", "CKA_PRIVATE", "CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_SIGN", "CKA_DECRYPT", "CKA_ENCRYPT",
@@ -35,7 +32,8 @@ var (
 
 // check judges a resolved profile.
 func (p *Profile) check() error {
-	for _, f := range []func() error{p.checkHead, p.checkSources, p.checkLists, p.checkNumbers, p.checkSM2, p.checkStandard} {
+	for _, f := range []func() error{p.checkHead, p.checkMatch, p.checkSources, p.checkLists, p.checkNumbers, p.checkSM2, p.checkStandard,
+		p.checkMissing} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -79,60 +77,7 @@ func (p *Profile) checkHead() error {
 			return invalid("evidence.device.date: %w", err)
 		}
 	}
-	return p.Match.check(p.Abstract)
-}
-
-// checkSources holds the rule of law 9: every vendor number names its source, and nothing else is listed there.
-func (p *Profile) checkSources() error {
-	numbers := map[string]bool{}
-	walkNumbers(reflect.ValueOf(*p), "", numbers)
-	for _, path := range sorted(numbers) {
-		s, ok := p.Sources[path]
-		if !ok || strings.TrimSpace(s.Source) == "" {
-			return invalid("number %s has no source", path)
-		}
-		if err := oneOf("sources."+path+".level", string(s.Level), levels); err != nil {
-			return err
-		}
-	}
-	for path := range p.Sources {
-		if !numbers[path] {
-			return invalid("sources.%s speaks of no number here", path)
-		}
-	}
 	return nil
-}
-
-// walkNumbers collects the dotted paths of all Numbers that are set, by their YAML names.
-func walkNumbers(v reflect.Value, path string, out map[string]bool) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			walkNumbers(v.Elem(), path, out)
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-			walkNumbers(v.Field(i), strings.TrimPrefix(path+"."+name, "."), out)
-		}
-	case reflect.Map:
-		for it := v.MapRange(); it.Next(); {
-			walkNumbers(it.Value(), path+"."+it.Key().String(), out)
-		}
-	case reflect.Uint32:
-		if v.Type() == reflect.TypeFor[Number]() && v.Uint() != 0 {
-			out[path] = true
-		}
-	}
-}
-
-func sorted(set map[string]bool) []string {
-	keys := make([]string, 0, len(set))
-	for k := range set {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 func (p *Profile) checkLists() error {
@@ -190,20 +135,20 @@ func (p *Profile) checkSM2() error {
 			return err
 		}
 	}
-	if err := s.ECPoint.check("sm2", p.Abstract); err != nil {
+	if err := s.ECPoint.check("sm2", !p.Usable()); err != nil {
 		return err
 	}
-	if v := s.KeyGen.ECParams; v != "" || !p.Abstract {
+	if v := s.KeyGen.ECParams; v != "" || p.Usable() {
 		if err := oneOf("sm2.keygen.ec_params", v, []string{"omit", "oid"}); err != nil {
 			return err
 		}
 	}
-	if v := s.KeyGen.PublicKeyType; v != "" || !p.Abstract {
+	if v := s.KeyGen.PublicKeyType; v != "" || p.Usable() {
 		if err := oneOf("sm2.keygen.public_key_type", v, []string{"omit", "required"}); err != nil {
 			return err
 		}
 	}
-	if p.Abstract {
+	if !p.Usable() {
 		return nil
 	}
 	if s.KeyType == 0 || s.KeyGen.Mechanism == 0 {
@@ -243,6 +188,9 @@ func (e ECPoint) check(section string, mayBeEmpty bool) error {
 			return err
 		}
 	}
+	if section == "sm2" && contains(e.Forms, PointXY) != (e.X != 0 && e.Y != 0) || section != "sm2" && (contains(e.Forms, PointXY) || e.X != 0 || e.Y != 0) {
+		return invalid("%s.ecpoint: the form xy goes with the attributes x and y, in sm2 alone", section)
+	}
 	return nil
 }
 
@@ -270,7 +218,7 @@ func (p *Profile) checkStandard() error {
 			return err
 		}
 	}
-	if !p.Abstract && p.SM2 == nil && p.ECDSA == nil && p.RSA == nil && p.AES == nil {
+	if p.Usable() && p.SM2 == nil && p.ECDSA == nil && p.RSA == nil && p.AES == nil {
 		return invalid("the profile offers no algorithm")
 	}
 	return nil

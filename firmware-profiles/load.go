@@ -29,6 +29,8 @@ var (
 	ErrUnknownProfile = errors.New("no such firmware profile")
 	// ErrAbstract: the profile only lends numbers to others.
 	ErrAbstract = errors.New("firmware profile is a base and cannot be used itself")
+	// ErrIncomplete: the profile says itself what is not known of the device; until that is found out it signs nothing.
+	ErrIncomplete = errors.New("firmware profile is not complete, so it signs nothing")
 	// ErrNoMatch: no profile fits the module.
 	ErrNoMatch = errors.New("no firmware profile matches")
 	// ErrAmbiguous: several profiles fit; configuration must name one.
@@ -159,7 +161,7 @@ func resolve(raw map[string]map[string]any, id string) (*Profile, error) {
 }
 
 // own are the keys a profile never takes from its parent: what it is and what it rests on.
-var own = []string{"schema", "id", "title", "inherits", "abstract", "evidence", "match"}
+var own = []string{"schema", "id", "title", "inherits", "abstract", "missing", "evidence", "match"}
 
 // fill puts into dst what src has and dst lacks.
 func fill(dst, src map[string]any, first bool) {
@@ -212,14 +214,20 @@ func (s *Set) IDs() []string {
 	return ids
 }
 
-// Profile returns a usable profile by id: ErrUnknownProfile or ErrAbstract otherwise.
-func (s *Set) Profile(id string) (*Profile, error) {
+// Lookup returns any profile by id, one that cannot be used too: ErrUnknownProfile otherwise.
+func (s *Set) Lookup(id string) (*Profile, error) {
 	p, ok := s.profiles[id]
 	if !ok {
 		return nil, fmt.Errorf("%q: %w", id, ErrUnknownProfile)
 	}
-	if p.Abstract {
-		return nil, fmt.Errorf("%q: %w", id, ErrAbstract)
-	}
 	return p, nil
+}
+
+// Profile returns a usable profile by id: ErrUnknownProfile, ErrAbstract or ErrIncomplete otherwise.
+func (s *Set) Profile(id string) (*Profile, error) {
+	p, err := s.Lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Refusal()
 }

@@ -3,6 +3,7 @@ package firmware
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,7 @@ type Facts struct {
 	TokenManufacturer   string
 	TokenModel          string
 	Firmware            Version
+	Mechanisms          []uint32 // C_GetMechanismList; nil when it was not asked for
 }
 
 // Version is a CK_VERSION.
@@ -26,53 +28,92 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 
 func (v Version) number() int { return int(v.Major)<<8 | int(v.Minor) }
 
-// Match returns the one usable profile that fits: ErrNoMatch or ErrAmbiguous otherwise.
+// Match returns the one usable profile whose names and numbers fit: ErrNoMatch, ErrAmbiguous or, when the one that fits is not complete,
+// ErrIncomplete otherwise. A profile that matches by numbers alone is never chosen here: the same number means different things at
+// different vendors.
 func (s *Set) Match(f Facts) (*Profile, error) {
-	var found *Profile
+	var fit []*Profile
+	var ids []string
 	for _, id := range s.IDs() {
-		p := s.profiles[id]
-		if p.Abstract || p.Matches(f) != nil {
-			continue
+		if p := s.profiles[id]; !p.Abstract && p.Match.named() && p.Matches(f) == nil {
+			fit, ids = append(fit, p), append(ids, strconv.Quote(id))
 		}
-		if found != nil {
-			return nil, fmt.Errorf("%q and %q: %w", found.ID, id, ErrAmbiguous)
-		}
-		found = p
 	}
-	if found == nil {
-		return nil, fmt.Errorf("library %q by %q, token %q: %w", f.LibraryDescription, f.LibraryManufacturer, f.TokenModel, ErrNoMatch)
+	switch len(fit) {
+	case 0:
+		return nil, fmt.Errorf("library %q by %q in %q, token %q by %q with %d mechanisms: %w", f.LibraryDescription, f.LibraryManufacturer,
+			filepath.Base(f.LibraryFile), f.TokenModel, f.TokenManufacturer, len(f.Mechanisms), ErrNoMatch)
+	case 1:
+		return fit[0], fit[0].Refusal()
 	}
-	return found, nil
+	return nil, fmt.Errorf("%s: %w; configuration must name one", strings.Join(ids, " and "), ErrAmbiguous)
 }
 
-// Matches returns nil when every rule of the profile holds, else ErrNoMatch with the rule that does not.
-func (p *Profile) Matches(f Facts) error {
+// Why lists the rules of the profile that hold, for the log of an automatic choice.
+func (p *Profile) Why(f Facts) []string {
+	var why []string
+	for _, r := range p.texts(f) {
+		if len(r.list) > 0 {
+			why = append(why, fmt.Sprintf("%s %q holds one of %q", r.name, r.have, r.list))
+		}
+	}
+	for _, r := range p.ranges(f) {
+		if r.bounds != "" {
+			why = append(why, fmt.Sprintf("%s %s is within %s", r.name, r.have, r.bounds))
+		}
+	}
+	for _, path := range p.Match.Mechanisms {
+		why = append(why, fmt.Sprintf("the token lists %s, %s", path, p.numbers()[path]))
+	}
+	return why
+}
+
+type text struct {
+	name string
+	list []string
+	have string
+}
+
+func (p *Profile) texts(f Facts) []text {
 	m := p.Match
-	for _, r := range []struct {
-		name string
-		list []string
-		have string
-	}{
+	return []text{
 		{"library_manufacturer", m.LibraryManufacturer, f.LibraryManufacturer},
 		{"library_description", m.LibraryDescription, f.LibraryDescription},
 		{"library_file", m.LibraryFile, filepath.Base(f.LibraryFile)},
 		{"token_manufacturer", m.TokenManufacturer, f.TokenManufacturer},
 		{"token_model", m.TokenModel, f.TokenModel},
-	} {
+	}
+}
+
+type bounded struct {
+	name, bounds string
+	have         Version
+}
+
+func (p *Profile) ranges(f Facts) []bounded {
+	return []bounded{{"library_version", p.Match.LibraryVersion, f.LibraryVersion}, {"firmware", p.Match.Firmware, f.Firmware}}
+}
+
+// Matches returns nil when every rule of the profile holds, else ErrNoMatch with the rule that does not.
+func (p *Profile) Matches(f Facts) error {
+	for _, r := range p.texts(f) {
 		if len(r.list) > 0 && !containsFold(r.have, r.list) {
 			return fmt.Errorf("%s is %q, profile %q wants one of %q: %w", r.name, r.have, p.ID, r.list, ErrNoMatch)
 		}
 	}
-	for _, r := range []struct {
-		name, bounds string
-		have         Version
-	}{{"library_version", m.LibraryVersion, f.LibraryVersion}, {"firmware", m.Firmware, f.Firmware}} {
+	for _, r := range p.ranges(f) {
 		low, high, err := parseRange(r.bounds)
 		if err != nil {
 			return err
 		}
 		if r.bounds != "" && (r.have.number() < low || r.have.number() > high) {
 			return fmt.Errorf("%s is %s, profile %q wants %s: %w", r.name, r.have, p.ID, r.bounds, ErrNoMatch)
+		}
+	}
+	numbers := p.numbers()
+	for _, path := range p.Match.Mechanisms {
+		if !slices.Contains(f.Mechanisms, uint32(numbers[path])) {
+			return fmt.Errorf("the token does not list mechanism %s, which is %s of profile %q: %w", numbers[path], path, p.ID, ErrNoMatch)
 		}
 	}
 	return nil
@@ -88,23 +129,35 @@ func containsFold(text string, list []string) bool {
 	return false
 }
 
-func (m Match) check(abstract bool) error {
-	lists := [][]string{m.LibraryManufacturer, m.LibraryDescription, m.LibraryFile, m.TokenManufacturer, m.TokenModel}
-	rules := 0
-	for _, l := range lists {
-		rules += len(l)
-		for _, s := range l {
+// named reports whether a rule speaks of a name that library or token give themselves.
+func (m Match) named() bool {
+	return len(m.LibraryManufacturer)+len(m.LibraryDescription)+len(m.LibraryFile)+len(m.TokenManufacturer)+len(m.TokenModel) > 0
+}
+
+func (p *Profile) checkMatch() error {
+	m := p.Match
+	for _, r := range p.texts(Facts{}) {
+		for _, s := range r.list {
 			if strings.TrimSpace(s) == "" {
 				return invalid("match has an empty entry, which would match everything")
 			}
 		}
 	}
-	if (rules == 0) != abstract {
-		return invalid("match: a base profile has no rules, every other at least one")
+	switch rules := m.named() || len(m.Mechanisms) > 0; {
+	case p.Abstract && rules:
+		return invalid("match: a base profile has no rules")
+	case p.Usable() && !rules:
+		return invalid("match: a profile that is no base has at least one rule")
 	}
 	for _, r := range []string{m.LibraryVersion, m.Firmware} {
 		if _, _, err := parseRange(r); err != nil {
 			return err
+		}
+	}
+	numbers := p.numbers()
+	for _, path := range m.Mechanisms {
+		if numbers[path] == 0 {
+			return invalid("match.mechanisms: %q is the path of no number here", path)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package firmware
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,12 +15,12 @@ func TestPrintAndRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range set.IDs() {
-		p, err := set.Profile(id)
-		if errors.Is(err, ErrAbstract) {
-			continue
-		}
+		p, err := set.Lookup(id)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if p.Abstract {
+			continue
 		}
 		alone := *p
 		alone.Inherits = "" // resolved already
@@ -33,7 +32,7 @@ func TestPrintAndRead(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, &alone) {
 			t.Errorf("%s came back as\n%+v\nwant\n%+v\n%v\n%s", id, got, &alone, err, b)
 		}
-		if p.SM2 != nil && !bytes.Contains(b, []byte("mechanism: "+p.SM2.KeyGen.Mechanism.String())) {
+		if p.SM2 != nil && p.SM2.KeyGen.Mechanism != 0 && !bytes.Contains(b, []byte("mechanism: "+p.SM2.KeyGen.Mechanism.String())) {
 			t.Errorf("%s: numbers are not hexadecimal:\n%s", id, b)
 		}
 	}

@@ -41,6 +41,7 @@ type Profile struct {
 	Title      string            `yaml:"title" json:"title"`
 	Inherits   string            `yaml:"inherits,omitempty" json:"inherits,omitempty"`
 	Abstract   bool              `yaml:"abstract,omitempty" json:"abstract,omitempty"`
+	Missing    []string          `yaml:"missing,omitempty" json:"missing,omitempty"` // what must be found out before it can sign
 	Evidence   Evidence          `yaml:"evidence" json:"evidence"`
 	Sources    map[string]Source `yaml:"sources,omitempty" json:"sources,omitempty"`
 	Match      Match             `yaml:"match,omitempty" json:"match"`
@@ -72,8 +73,8 @@ type Device struct {
 	By       string `yaml:"by" json:"by"`     // who ran the probe
 }
 
-// Source says where one vendor number comes from. Its key in Profile.Sources is the dotted path of the number, for example
-// "sm2.keygen.mechanism".
+// Source says where one vendor number, or one claim of what it does, comes from. Its key in Profile.Sources is the dotted path, for example
+// "sm2.keygen.mechanism" or "sm2.sign.e-raw.input".
 type Source struct {
 	Level  Level  `yaml:"level" json:"level"`
 	Source string `yaml:"source" json:"source"`
@@ -89,6 +90,8 @@ type Match struct {
 	TokenManufacturer   []string `yaml:"token_manufacturer,omitempty" json:"token_manufacturer,omitempty"`
 	TokenModel          []string `yaml:"token_model,omitempty" json:"token_model,omitempty"`
 	Firmware            string   `yaml:"firmware,omitempty" json:"firmware,omitempty"`
+	// Mechanisms are dotted paths of this profile's numbers, for example "sm4.keygen". The token must list every one of them.
+	Mechanisms []string `yaml:"mechanisms,omitempty" json:"mechanisms,omitempty"`
 }
 
 // Module is how the library wants to be driven.
@@ -116,6 +119,8 @@ type SM2 struct {
 	Sign    map[string]SignMechanism `yaml:"sign,omitempty" json:"sign,omitempty"`
 	Use     string                   `yaml:"use,omitempty" json:"use,omitempty"` // the entry of Sign that the appliance signs with
 	ECPoint ECPoint                  `yaml:"ecpoint,omitempty" json:"ecpoint"`
+	// ValueAttribute is a vendor's own attribute that holds the private number. A birth tries to read it, besides CKA_VALUE.
+	ValueAttribute Number `yaml:"value_attribute,omitempty" json:"value_attribute,omitempty"`
 }
 
 // KeyGen is SM2 key pair generation.
@@ -123,26 +128,39 @@ type KeyGen struct {
 	Mechanism     Number `yaml:"mechanism,omitempty" json:"mechanism,omitempty"`
 	ECParams      string `yaml:"ec_params,omitempty" json:"ec_params,omitempty"`             // omit | oid
 	PublicKeyType string `yaml:"public_key_type,omitempty" json:"public_key_type,omitempty"` // required | omit
+	// BitsAttribute is a vendor's own attribute for the key's length, which both templates carry (256).
+	BitsAttribute Number `yaml:"bits_attribute,omitempty" json:"bits_attribute,omitempty"`
 }
 
 // SignMechanism is one signing mechanism. It is usable only with Input and Output set.
 type SignMechanism struct {
 	Mechanism Number `yaml:"mechanism,omitempty" json:"mechanism,omitempty"`
 	Input     string `yaml:"input,omitempty" json:"input,omitempty"` // e32 | hash-noz | hash-z-default | hash-z-param
-	Output    string `yaml:"sig,omitempty" json:"sig,omitempty"`     // raw64 | der | der-lenient
+	Output    string `yaml:"sig,omitempty" json:"sig,omitempty"`     // raw64 | der | der-lenient | raw128
 }
 
-// The input and output forms of SignMechanism that package hsm drives.
+// The input and output forms of SignMechanism. Package hsm drives them all; the host has computed Z and e in every case and checks the
+// signature against them.
 const (
-	InputE32     = "e32"
-	OutputRaw64  = "raw64"
-	OutputDER    = "der"
-	OutputBroken = "der-lenient"
+	InputE32      = "e32"            // the finished e
+	InputNoZ      = "hash-noz"       // the token computes SM3 of its input: it is given Z and the message
+	InputZDefault = "hash-z-default" // the token computes Z with the default identity: it is given the message
+	InputZParam   = "hash-z-param"   // the same, with the identity's bytes as the mechanism's parameter
+
+	OutputRaw64  = "raw64"       // r and s, 32 bytes each
+	OutputDER    = "der"         // strict DER
+	OutputBroken = "der-lenient" // DER of a firmware that now and then drops a leading zero byte and with it the sign
+	OutputRaw128 = "raw128"      // r and s, each right-aligned in 64 bytes
 )
+
+// WantsMessage reports whether the mechanism is given the message and not e.
+func (m SignMechanism) WantsMessage() bool { return m.Input != InputE32 }
 
 // ECPoint is how the public key is read.
 type ECPoint struct {
-	Forms []string `yaml:"forms,omitempty" json:"forms,omitempty"` // der-octet | raw65 | raw64 | der-bit
+	Forms []string `yaml:"forms,omitempty" json:"forms,omitempty"` // der-octet | raw65 | raw64 | der-bit | xy
+	X     Number   `yaml:"x,omitempty" json:"x,omitempty"`         // with xy: the vendor's attributes of the coordinates
+	Y     Number   `yaml:"y,omitempty" json:"y,omitempty"`
 }
 
 // The forms of CKA_EC_POINT for a 256-bit curve.
@@ -151,6 +169,7 @@ const (
 	PointRaw65    = "raw65"     // 04 X Y
 	PointRaw64    = "raw64"     // X Y
 	PointDERBit   = "der-bit"   // 03 42 00 04 X Y, 68 bytes
+	PointXY       = "xy"        // no CKA_EC_POINT: X and Y in two attributes of the vendor's
 )
 
 // SM3 is recorded, like SM4, for modules that offer it; the appliance hashes in software.
@@ -196,6 +215,18 @@ func (a Attributes) Omits(name string) bool { return contains(a.Omit, name) }
 
 // MayBeUnknown reports whether the token may stay silent about the attribute.
 func (a Attributes) MayBeUnknown(name string) bool { return contains(a.UnreadableOK, name) }
+
+// Using returns a copy that signs SM2 with another of its signing mechanisms: ErrInvalid when input or form of that one are not known.
+func (p *Profile) Using(name string) (*Profile, error) {
+	if p.SM2 == nil {
+		return nil, invalid("profile %q has no sm2", p.ID)
+	}
+	sm2 := *p.SM2
+	sm2.Use = name
+	q := *p
+	q.SM2 = &sm2
+	return &q, q.checkSM2()
+}
 
 // Canonical returns the bytes over which the digest of the resolved profile is taken: JSON with the fields in the order of the
 // struct and map keys sorted.

@@ -1,7 +1,6 @@
 package house
 
 import (
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -90,10 +89,8 @@ func deviceNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
 	for _, id := range set.IDs() {
 		names[id] = true
-		p, err := set.Profile(id)
-		if errors.Is(err, firmware.ErrAbstract) {
-			continue // a base matches no device
-		} else if err != nil {
+		p, err := set.Lookup(id)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, list := range [][]string{p.Match.LibraryManufacturer, p.Match.LibraryDescription, p.Match.LibraryFile, p.Match.TokenManufacturer, p.Match.TokenModel} {
