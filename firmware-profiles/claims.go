@@ -78,6 +78,11 @@ func (p *Profile) claims() map[string]bool {
 	if p.Match.named() {
 		c["match"] = true
 	}
+	for algorithm, mechanism := range p.Wrap {
+		if mechanism != "none" {
+			c["wrap."+algorithm] = true
+		}
+	}
 	if p.SM2 == nil {
 		return c
 	}

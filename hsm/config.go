@@ -72,6 +72,8 @@ func (c Config) checked() (Config, error) {
 	switch {
 	case c.Profile == nil:
 		return bad("no firmware profile")
+	case c.Profile.Refusal() != nil:
+		return bad("firmware profile: %w", c.Profile.Refusal())
 	case c.Profile.Module.Locking != "" && c.Profile.Module.Locking != "os":
 		return bad("profile %q wants locking %q: %w", c.Profile.ID, c.Profile.Module.Locking, ErrUnsupported)
 	case c.Serial == "" && c.Label == "":

@@ -217,23 +217,27 @@ func (m *Module) checkProfile(e *epoch, t pkcs11.TokenInfo) error {
 		TokenManufacturer: t.ManufacturerID, TokenModel: t.Model,
 		Firmware: firmware.Version{Major: t.FirmwareVersion.Major, Minor: t.FirmwareVersion.Minor},
 	}
-	if err := m.cfg.Profile.Matches(e.facts); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return e.checkMechanisms(m)
-}
-
-// checkMechanisms keeps the algorithms whose mechanisms the token lists with the right flag; the others are off and logged.
-func (e *epoch) checkMechanisms(m *Module) error {
 	have, err := e.raw.GetMechanismList(e.slot)
 	if err != nil {
 		return fmt.Errorf("listing mechanisms: %w", notOpened(err))
 	}
+	for _, h := range have {
+		e.facts.Mechanisms = append(e.facts.Mechanisms, uint32(h.Mechanism))
+	}
+	if err := m.cfg.Profile.Matches(e.facts); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	e.checkMechanisms(m)
+	return nil
+}
+
+// checkMechanisms keeps the algorithms whose mechanisms the token lists with the right flag; the others are off and logged.
+func (e *epoch) checkMechanisms(m *Module) {
 	e.suites = map[Algorithm]*suite{}
 	for _, s := range m.suites {
 		usable := true
 		for _, need := range s.needs() {
-			if !e.offers(have, need) {
+			if !e.offers(need) {
 				m.cfg.Log.Warn("token lacks a mechanism of the profile, algorithm is off", "algorithm", s.name,
 					"mechanism", fmt.Sprintf("0x%08x", need.mechanism), "profile", m.cfg.Profile.ID)
 				usable = false
@@ -243,12 +247,11 @@ func (e *epoch) checkMechanisms(m *Module) error {
 			e.suites[s.name] = s
 		}
 	}
-	e.checkWrapping(m, have)
-	return nil
+	e.checkWrapping(m)
 }
 
-func (e *epoch) offers(have []*pkcs11.Mechanism, n need) bool {
-	if !slices.ContainsFunc(have, func(h *pkcs11.Mechanism) bool { return h.Mechanism == n.mechanism }) {
+func (e *epoch) offers(n need) bool {
+	if !slices.Contains(e.facts.Mechanisms, uint32(n.mechanism)) {
 		return false
 	}
 	i, err := e.raw.GetMechanismInfo(e.slot, []*pkcs11.Mechanism{{Mechanism: n.mechanism}})

@@ -58,22 +58,26 @@ func TestNormalise(t *testing.T) {
 	// The firmware fault seen in the wild: the zero byte is dropped and the number turns negative.
 	broken := append(append([]byte{0x30, 0, 2, 0x1f}, raw[1:32]...), append([]byte{2, 0x20}, raw[32:]...)...)
 	broken[1] = byte(len(broken) - 2)
+	wide := append(append(make([]byte, 32), raw[:32]...), append(make([]byte, 32), raw[32:]...)...)
 	for name, c := range map[string]struct {
 		in     []byte
 		output string
 		ok     bool
 	}{
-		"raw":                       {raw, firmware.OutputRaw64, true},
-		"DER":                       {der, firmware.OutputDER, true},
-		"broken DER, said so":       {broken, firmware.OutputBroken, true},
-		"strict DER, said broken":   {der, firmware.OutputBroken, true},
-		"broken DER, not said so":   {broken, firmware.OutputDER, false},
-		"DER instead of raw":        {der, firmware.OutputRaw64, false},
-		"raw instead of DER":        {raw, firmware.OutputDER, false},
-		"zero r":                    {append(make([]byte, 32), raw[32:]...), firmware.OutputRaw64, false},
-		"s above the order":         {append(append([]byte{}, raw[:32]...), bytes.Repeat([]byte{255}, 32)...), firmware.OutputRaw64, false},
-		"nothing":                   {nil, firmware.OutputRaw64, false},
-		"a form that is not driven": {raw, "raw128", false},
+		"raw":                        {raw, firmware.OutputRaw64, true},
+		"DER":                        {der, firmware.OutputDER, true},
+		"broken DER, said so":        {broken, firmware.OutputBroken, true},
+		"strict DER, said broken":    {der, firmware.OutputBroken, true},
+		"broken DER, not said so":    {broken, firmware.OutputDER, false},
+		"DER instead of raw":         {der, firmware.OutputRaw64, false},
+		"raw instead of DER":         {raw, firmware.OutputDER, false},
+		"zero r":                     {append(make([]byte, 32), raw[32:]...), firmware.OutputRaw64, false},
+		"s above the order":          {append(append([]byte{}, raw[:32]...), bytes.Repeat([]byte{255}, 32)...), firmware.OutputRaw64, false},
+		"nothing":                    {nil, firmware.OutputRaw64, false},
+		"wide":                       {wide, firmware.OutputRaw128, true},
+		"wide and not right-aligned": {append(append(append([]byte{}, raw[:32]...), make([]byte, 64)...), raw[32:]...), firmware.OutputRaw128, false},
+		"raw, said wide":             {raw, firmware.OutputRaw128, false},
+		"a form that is not driven":  {raw, "raw256", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := normalise(c.in, c.output)
@@ -185,7 +189,7 @@ func FuzzDecode(f *testing.F) {
 		if p, err := decodePoint(b, forms); err == nil && (len(p) != 65 || p[0] != 4) {
 			t.Errorf("point %x", p)
 		}
-		for _, o := range []string{firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken} {
+		for _, o := range []string{firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken, firmware.OutputRaw128} {
 			if sig, err := normalise(b, o); err == nil && len(sig) != 64 {
 				t.Errorf("%s gives %d bytes", o, len(sig))
 			}

@@ -196,17 +196,22 @@ func (m *Module) judgeFlag(f flag, value string) error {
 
 // tryValue tries to read what must never be readable.
 func (s *session) tryValue(a *suite, h pkcs11.ObjectHandle) (string, error) {
-	v, err := s.attribute(h, a.secret)
-	clear(v)
-	if err == nil {
-		return "", fmt.Errorf("the token gives the private value away: %w", ErrBirth)
+	var last string
+	for _, kind := range a.secrets {
+		v, err := s.attribute(h, kind)
+		clear(v)
+		if err == nil {
+			return "", fmt.Errorf("the token gives the private value away (attribute 0x%08x): %w", kind, ErrBirth)
+		}
+		c, _ := code(err)
+		switch c {
+		case pkcs11.CKR_ATTRIBUTE_SENSITIVE, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID:
+			last = "refused: " + c.Error()
+		default:
+			return "", fmt.Errorf("reading the private value was not refused but failed: %w: %w", ErrBirth, err)
+		}
 	}
-	c, _ := code(err)
-	switch c {
-	case pkcs11.CKR_ATTRIBUTE_SENSITIVE, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID:
-		return "refused: " + c.Error(), nil
-	}
-	return "", fmt.Errorf("reading the private value was not refused but failed: %w: %w", ErrBirth, err)
+	return last, nil
 }
 
 // tryPair checks the public half and has the private half sign a random challenge: a wrong pairing of objects also yields a valid point.
@@ -233,14 +238,17 @@ func (s *session) readPublic(a *suite, b *Birth, pub pkcs11.ObjectHandle) error 
 	return nil
 }
 
-func (s *session) challenge(a *suite, b *Birth, work pkcs11.ObjectHandle) (err error) {
-	var challenge [32]byte
-	rand.Read(challenge[:]) // never returns an error
-	b.Challenge = challenge[:]
-	if b.Response, err = s.signRaw(a, work, challenge); err != nil {
+// challenge has a key sign a random request of its own kind.
+func (s *session) challenge(a *suite, b *Birth, work pkcs11.ObjectHandle) error {
+	r, err := a.challenge(b.Public)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBirth, err)
+	}
+	b.Challenge = r.Digest[:]
+	if b.Response, err = s.signRaw(a, work, r); err != nil {
 		return fmt.Errorf("signing the challenge: %w", err)
 	}
-	if err := a.check(b.Public, challenge, b.Response); err != nil {
+	if err := a.check(b.Public, r.Digest, b.Response); err != nil {
 		return fmt.Errorf("%w: %w", ErrBirth, err)
 	}
 	return nil

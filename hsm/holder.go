@@ -58,7 +58,7 @@ func (m *Module) signWrapped(ctx context.Context, act string, r SignRequest) ([]
 			return outcome{err: err}
 		}
 		return m.attempt(ctx, act, e, tried, func() { e.opened.release(o) }, func(s *session) (err error) {
-			sig, err = s.signRaw(a, o.handle, r.Digest)
+			sig, err = s.signRaw(a, o.handle, r)
 			if classify(err) == classHandle {
 				e.opened.stale(o)
 			}

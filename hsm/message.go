@@ -95,6 +95,7 @@ type TokenInfo struct {
 	Sessions     int      `json:"sessions"` // size of the pool
 	Epoch        uint64   `json:"epoch"`    // login, sessions and handles of one epoch live and die together
 	PINTriesLow  bool     `json:"pin_tries_low"`
+	NeedsMessage bool     `json:"needs_message,omitempty"` // SignRequest.Message must be given for SM2: the token hashes itself
 }
 
 // GenerateRequest asks for a key (pair) with the explicit template of its algorithm: token object, private, sensitive, never
@@ -127,11 +128,15 @@ type Birth struct {
 }
 
 // SignRequest asks for one signature. Digest is e for SM2 and SHA-256 for ECDSA and RSA.
+//
+// Message is for SM2 in tokens that hash themselves (TokenInfo.NeedsMessage), and unused otherwise: the bytes that e is the SM3 of, Z in front.
+// The host has computed both. A message of another digest is ErrRefused, so giving it widens nothing.
 type SignRequest struct {
 	Key       ObjectID
 	Algorithm Algorithm
 	Digest    [32]byte
 	Wrapped   *Wrapped // nil for a key that stays in the token
+	Message   []byte
 }
 
 // CipherRequest asks the token to encrypt or decrypt with an AES256 key, GCM, 12-byte nonce, 16-byte tag behind the text.

@@ -306,7 +306,8 @@ func (m *Module) describe(e *epoch, t pkcs11.TokenInfo) TokenInfo {
 		Library:      fmt.Sprintf("%s, %s %s", e.facts.LibraryManufacturer, e.facts.LibraryDescription, e.facts.LibraryVersion),
 		ModuleSHA256: m.sha256, Profile: m.cfg.Profile.ID, ProfileSM3: m.profileSM3, Evidence: m.evidence(e),
 		Sessions: cap(e.pool.permits), Epoch: e.n,
-		PINTriesLow: t.Flags&(pkcs11.CKF_USER_PIN_COUNT_LOW|pkcs11.CKF_USER_PIN_FINAL_TRY) != 0,
+		NeedsMessage: m.cfg.Profile.SM2 != nil && m.cfg.Profile.SM2.Sign[m.cfg.Profile.SM2.Use].WantsMessage(),
+		PINTriesLow:  t.Flags&(pkcs11.CKF_USER_PIN_COUNT_LOW|pkcs11.CKF_USER_PIN_FINAL_TRY) != 0,
 	}
 }
 

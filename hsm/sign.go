@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -45,7 +46,7 @@ func (m *Module) signSM2(ctx context.Context, act string, r SignRequest) ([]byte
 		if err != nil {
 			return err
 		}
-		sig, err = s.signRaw(a, h, r.Digest)
+		sig, err = s.signRaw(a, h, r)
 		return err
 	})
 	if err != nil {
@@ -58,15 +59,15 @@ func (m *Module) signSM2(ctx context.Context, act string, r SignRequest) ([]byte
 var sha256Prefix = []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
 
 // signRaw signs with the raw context: SM2 always, the others once at birth.
-func (s *session) signRaw(a *suite, h pkcs11.ObjectHandle, digest [32]byte) ([]byte, error) {
-	in := digest[:]
-	if a.name == RSA2048 {
-		in = append(append([]byte{}, sha256Prefix...), in...)
+func (s *session) signRaw(a *suite, h pkcs11.ObjectHandle, r SignRequest) ([]byte, error) {
+	in, mech, err := a.given(r)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.e.raw.SignInit(s.h, []*pkcs11.Mechanism{pkcs11.NewMechanism(a.use, nil)}, h); err != nil {
+	if err := s.e.raw.SignInit(s.h, []*pkcs11.Mechanism{mech}, h); err != nil {
 		return nil, fmt.Errorf("starting signature: %w", err)
 	}
-	sig, err := s.e.raw.Sign(s.h, in)
+	sig, err := s.feed(in)
 	if err != nil {
 		return nil, fmt.Errorf("finishing signature: %w", err)
 	}
@@ -88,6 +89,12 @@ func normalise(sig []byte, output string) ([]byte, error) {
 		}
 		raw = [64]byte(sig)
 		err = gm.CheckRaw(sig)
+	case firmware.OutputRaw128:
+		if len(sig) != 128 || !zero(sig[:32]) || !zero(sig[64:96]) {
+			return nil, fmt.Errorf("the token returned %d bytes, the profile says two numbers right-aligned in 64 bytes each: %w", len(sig), ErrRefused)
+		}
+		raw = [64]byte(append(append([]byte{}, sig[32:64]...), sig[96:]...))
+		err = gm.CheckRaw(raw[:])
 	case firmware.OutputDER:
 		raw, err = gm.DecodeSignature(sig)
 	case firmware.OutputBroken:
@@ -100,6 +107,8 @@ func normalise(sig []byte, output string) ([]byte, error) {
 	}
 	return raw[:], nil
 }
+
+func zero(b []byte) bool { return bytes.Equal(b, make([]byte, len(b))) }
 
 // signDocs signs with crypto11, which keeps its own sessions.
 func (m *Module) signDocs(ctx context.Context, act string, r SignRequest) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
@@ -27,11 +28,14 @@ type suite struct {
 	use     uint   // mechanism of Sign, or of Encrypt and Decrypt
 	curve   []byte // DER of the curve's OID, the value of CKA_EC_PARAMS
 	asked   bool   // templates carry the curve, so it must read back
+	input   string // what an SM2 mechanism is given
 	output  string // form of an SM2 signature
 	forms   []string
-	secret  uint   // the attribute that must never be readable
 	working []flag // of the object that works, unless class says it
 	other   []flag // of the public half, unless publicFlags
+	x, y    uint   // attributes of the coordinates, where the form xy is among forms
+	bits    uint   // attribute of the key's length in both templates, or none
+	secrets []uint // attributes that must never be readable
 
 	// public reads the public half; check verifies a signature over a digest under what public returned.
 	public func(s *session, h pkcs11.ObjectHandle) ([]byte, error)
@@ -48,24 +52,24 @@ const rsaBits, rsaExponent = 2048, 65537
 // suitesOf builds the table of a profile.
 func suitesOf(p *firmware.Profile) []*suite {
 	var all []*suite
-	if p.SM2 != nil && p.SM2.Sign[p.SM2.Use].Input == firmware.InputE32 {
+	if p.SM2 != nil {
 		all = append(all, sm2Suite(p.SM2))
 	}
 	if p.ECDSA != nil {
 		s := &suite{name: ECDSAP256, class: pkcs11.CKO_PRIVATE_KEY, keyType: pkcs11.CKK_EC, typed: true, keyGen: pkcs11.CKM_EC_KEY_PAIR_GEN,
-			use: pkcs11.CKM_ECDSA, curve: oidP256, asked: true, forms: p.ECDSA.ECPoint.Forms, secret: pkcs11.CKA_VALUE, check: checkECDSA}
+			use: pkcs11.CKM_ECDSA, curve: oidP256, asked: true, forms: p.ECDSA.ECPoint.Forms, secrets: []uint{pkcs11.CKA_VALUE}, check: checkECDSA}
 		s.public = s.publicP256
 		all = append(all, s)
 	}
 	if p.RSA != nil {
 		s := &suite{name: RSA2048, class: pkcs11.CKO_PRIVATE_KEY, keyType: pkcs11.CKK_RSA, typed: true, keyGen: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
-			use: pkcs11.CKM_RSA_PKCS, secret: pkcs11.CKA_PRIVATE_EXPONENT, check: checkRSA}
+			use: pkcs11.CKM_RSA_PKCS, secrets: []uint{pkcs11.CKA_PRIVATE_EXPONENT}, check: checkRSA}
 		s.public = s.publicRSA
 		all = append(all, s)
 	}
 	if p.AES != nil && p.AES.GCM {
 		all = append(all, &suite{name: AES256, class: pkcs11.CKO_SECRET_KEY, keyType: pkcs11.CKK_AES, typed: true,
-			keyGen: pkcs11.CKM_AES_KEY_GEN, use: pkcs11.CKM_AES_GCM, secret: pkcs11.CKA_VALUE})
+			keyGen: pkcs11.CKM_AES_KEY_GEN, use: pkcs11.CKM_AES_GCM, secrets: []uint{pkcs11.CKA_VALUE}})
 	}
 	return all
 }
@@ -73,8 +77,12 @@ func suitesOf(p *firmware.Profile) []*suite {
 func sm2Suite(p *firmware.SM2) *suite {
 	m := p.Sign[p.Use]
 	s := &suite{name: SM2, class: pkcs11.CKO_PRIVATE_KEY, keyType: uint(p.KeyType), typed: p.KeyGen.PublicKeyType == "required",
-		keyGen: uint(p.KeyGen.Mechanism), use: uint(m.Mechanism), curve: oidSM2, asked: p.KeyGen.ECParams == "oid", output: m.Output,
-		forms: p.ECPoint.Forms, secret: pkcs11.CKA_VALUE, check: checkSM2}
+		keyGen: uint(p.KeyGen.Mechanism), use: uint(m.Mechanism), curve: oidSM2, asked: p.KeyGen.ECParams == "oid",
+		input: m.Input, output: m.Output, forms: p.ECPoint.Forms, x: uint(p.ECPoint.X), y: uint(p.ECPoint.Y), bits: uint(p.KeyGen.BitsAttribute),
+		secrets: []uint{pkcs11.CKA_VALUE}, check: checkSM2}
+	if p.ValueAttribute != 0 {
+		s.secrets = append(s.secrets, uint(p.ValueAttribute))
+	}
 	s.public = s.publicSM2
 	return s
 }
@@ -111,11 +119,32 @@ func decodePoint(b []byte, forms []string) ([]byte, error) {
 }
 
 func (s *suite) point(se *session, h pkcs11.ObjectHandle) ([]byte, error) {
+	if slices.Contains(s.forms, firmware.PointXY) {
+		return s.coordinates(se, h)
+	}
 	b, err := se.attribute(h, pkcs11.CKA_EC_POINT)
 	if err != nil {
 		return nil, fmt.Errorf("reading CKA_EC_POINT: %w", err)
 	}
 	return decodePoint(b, s.forms)
+}
+
+// coordinates reads a point from two attributes of the vendor's, each a big-endian number of at most 32 bytes.
+func (s *suite) coordinates(se *session, h pkcs11.ObjectHandle) ([]byte, error) {
+	point := make([]byte, 65)
+	point[0] = 4
+	for i, kind := range []uint{s.x, s.y} {
+		b, err := se.attribute(h, kind)
+		if err != nil {
+			return nil, fmt.Errorf("reading coordinate attribute 0x%08x: %w", kind, err)
+		}
+		if len(b) == 0 || len(b) > 32 {
+			return nil, fmt.Errorf("coordinate of %d bytes: %w: %w", len(b), errPoint, ErrRefused)
+		}
+		end := 33 + 32*i
+		copy(point[end-len(b):end], b)
+	}
+	return point, nil
 }
 
 // publicSM2 returns the 65-byte point, on the curve.

@@ -4,6 +4,9 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
+// fieldBits is what a vendor's attribute for the length of an SM2 key holds.
+const fieldBits = 256
+
 // flag is a yes-or-no attribute of a template together with what must read back.
 type flag struct {
 	name   string
@@ -153,6 +156,9 @@ func (m *Module) template(a *suite, r GenerateRequest, class uint, flags []flag)
 	}
 	if a.typed && !m.cfg.Profile.Attributes.Omits("CKA_KEY_TYPE") {
 		t = append(t, pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, a.keyType))
+	}
+	if a.bits != 0 {
+		t = append(t, pkcs11.NewAttribute(a.bits, uint(fieldBits)))
 	}
 	for _, f := range flags {
 		if f.report != readOut && f.report != told && !m.cfg.Profile.Attributes.Omits(f.name) {

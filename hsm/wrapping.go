@@ -112,19 +112,19 @@ func proven(p *firmware.Profile, a Algorithm) (string, error) {
 }
 
 // checkWrapping keeps the wrapping mechanisms that the profile names and the token lists both ways.
-func (e *epoch) checkWrapping(m *Module, have []*pkcs11.Mechanism) {
+func (e *epoch) checkWrapping(m *Module) {
 	e.wraps = map[string]uint{}
 	for _, name := range m.cfg.Profile.Wrap {
 		for _, number := range wrapMechanisms[name] {
-			if e.offers(have, need{number, pkcs11.CKF_WRAP}) && e.offers(have, need{number, pkcs11.CKF_UNWRAP}) {
+			if e.offers(need{number, pkcs11.CKF_WRAP}) && e.offers(need{number, pkcs11.CKF_UNWRAP}) {
 				e.wraps[name] = number
 				break
 			}
 		}
 	}
-	if len(e.wraps) > 0 && e.offers(have, need{pkcs11.CKM_AES_KEY_GEN, pkcs11.CKF_GENERATE}) {
+	if len(e.wraps) > 0 && e.offers(need{pkcs11.CKM_AES_KEY_GEN, pkcs11.CKF_GENERATE}) {
 		e.suites[KEK] = &suite{name: KEK, class: pkcs11.CKO_SECRET_KEY, keyType: pkcs11.CKK_AES, typed: true, keyGen: pkcs11.CKM_AES_KEY_GEN,
-			secret: pkcs11.CKA_VALUE, working: kekFlags}
+			secrets: []uint{pkcs11.CKA_VALUE}, working: kekFlags}
 	}
 }
 

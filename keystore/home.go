@@ -56,6 +56,7 @@ func (h *home) admit(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrTokens, err)
 		}
 	}
+	h.hashes.Store(info.NeedsMessage)
 	h.in.Store(true)
 	h.log.InfoContext(ctx, "token", slog.String("label", info.Label), slog.String("serial", info.Serial),
 		slog.String("profile", info.Profile), slog.String("evidence", string(info.Evidence)))

@@ -65,6 +65,8 @@ type home struct {
 	held atomic.Int64          // living keys, as far as known
 	away atomic.Pointer[error] // why the last call found no token; nil when it did
 	in   atomic.Bool           // admitted
+	// hashes: the token hashes itself (TokenInfo.NeedsMessage), so a message keeps its bytes.
+	hashes atomic.Bool
 }
 
 // homes are all tokens, the first one first.

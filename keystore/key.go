@@ -74,7 +74,11 @@ func (k *Key) Begin() (*gm.Message, error) {
 	if k.sm2 == nil {
 		return nil, fmt.Errorf("key %s is %s: %w", k.id, k.algorithm, ErrKeyUse)
 	}
-	return k.sm2.NewMessage(), nil
+	m := k.sm2.NewMessage()
+	if k.home.hashes.Load() {
+		m.Keep()
+	}
+	return m, nil
 }
 
 // Sign signs a whole message and returns what certificates and CMS carry: strict DER for SM2 and ECDSA P-256, the PKCS #1 v1.5 block for RSA.
@@ -99,7 +103,7 @@ func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
 		return nil, fmt.Errorf("key %s is %s, or the message was begun for another: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	e := m.E()
-	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e})
+	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e, Message: m.Preimage()})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}

@@ -71,6 +71,7 @@ func TestHello(t *testing.T) {
 
 func FuzzFrame(f *testing.F) {
 	f.Add(frame{kindSign, 1, signBody(hsm.SignRequest{Algorithm: hsm.SM2})}.encode())
+	f.Add(frame{kindSign, 1, signBody(hsm.SignRequest{Algorithm: hsm.SM2, Message: []byte("Z and the message")})}.encode())
 	f.Add(frame{kindAnswer, 2, append(counters(hsm.Stats{Signs: 3}), "{}"...)}.encode())
 	f.Add(frame{kindError, 2, append(counters(hsm.Stats{}), encodeFault(hsm.ErrBusy)...)}.encode())
 	f.Add(frame{kindPong, 3, age("signing", 5)}.encode())

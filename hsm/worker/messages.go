@@ -56,19 +56,26 @@ type dataBody struct {
 	Value []byte `json:"value,omitempty"`
 }
 
-const signHead = 16 + 32
+const signHead = 16 + 32 + 1
 
-// signBody is the one message that every signature sends: key, digest, name of the algorithm.
+// signBody is the one message that every signature sends: key, digest, length and name of the algorithm, and the message where the token wants it.
 func signBody(r hsm.SignRequest) []byte {
-	b := make([]byte, 0, signHead+len(r.Algorithm))
-	return append(append(append(b, r.Key[:]...), r.Digest[:]...), r.Algorithm...)
+	b := make([]byte, 0, signHead+len(r.Algorithm)+len(r.Message))
+	b = append(append(b, r.Key[:]...), r.Digest[:]...)
+	b = append(append(b, byte(len(r.Algorithm))), r.Algorithm...)
+	return append(b, r.Message...)
 }
 
 func decodeSign(b []byte) (hsm.SignRequest, error) {
-	if len(b) < signHead || len(b) > signHead+32 {
+	if len(b) < signHead || len(b) < signHead+int(b[signHead-1]) {
 		return hsm.SignRequest{}, fmt.Errorf("a signing request of %d bytes: %w", len(b), errFrame)
 	}
-	return hsm.SignRequest{Key: hsm.ObjectID(b[:16]), Digest: [32]byte(b[16:signHead]), Algorithm: hsm.Algorithm(b[signHead:])}, nil
+	message := signHead + int(b[signHead-1])
+	r := hsm.SignRequest{Key: hsm.ObjectID(b[:16]), Digest: [32]byte(b[16:48]), Algorithm: hsm.Algorithm(b[signHead:message])}
+	if len(b) > message {
+		r.Message = b[message:]
+	}
+	return r, nil
 }
 
 const countersSize = 8 * 8

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/sm3"
@@ -104,16 +105,26 @@ func (p *PublicKey) Equal(q *PublicKey) bool { return p.key.Equal(q.key) }
 // Message collects the bytes of a message to be signed under one key, with Z already absorbed. Its state may be copied, so a long
 // common prefix (the seal inside TBS_Sign) is hashed once. Not safe for concurrent use; Clone of a finished prefix is.
 type Message struct {
-	h   hash.Hash
-	key *PublicKey
+	h    hash.Hash
+	key  *PublicKey
+	kept []byte // Z and what was written, where Keep asked for it
 }
 
 // NewMessage starts a message for p.
 func (p *PublicKey) NewMessage() *Message {
 	h := sm3.New()
 	h.Write(p.z[:])
-	return &Message{h, p}
+	return &Message{h: h, key: p}
 }
+
+// Keep has a message that nothing was written to yet remember its bytes, for tokens that hash themselves.
+func (m *Message) Keep() *Message {
+	m.kept = append([]byte(nil), m.key.z[:]...)
+	return m
+}
+
+// Preimage returns what E is the SM3 of, Z in front, or nil when Keep was not asked for. The result must not be modified.
+func (m *Message) Preimage() []byte { return m.kept }
 
 // Under reports whether the message was begun for p, that is, whether its e is p's to sign.
 func (m *Message) Under(p *PublicKey) bool {
@@ -121,7 +132,12 @@ func (m *Message) Under(p *PublicKey) bool {
 }
 
 // Write adds message bytes; it never fails.
-func (m *Message) Write(b []byte) (int, error) { return m.h.Write(b) }
+func (m *Message) Write(b []byte) (int, error) {
+	if m.kept != nil {
+		m.kept = append(m.kept, b...)
+	}
+	return m.h.Write(b)
+}
 
 // Clone returns an independent copy of the state.
 func (m *Message) Clone() *Message {
@@ -133,7 +149,7 @@ func (m *Message) Clone() *Message {
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
 		panic("sm3 state: " + err.Error())
 	}
-	return &Message{h, m.key}
+	return &Message{h, m.key, slices.Clone(m.kept)}
 }
 
 // E returns e of the bytes written so far; more may be written afterwards.
