@@ -31,6 +31,7 @@ build: module ## build seald, sealctl, sealsim and the SM2 test module into buil
 test: module ## run every test (SoftHSM2 required)
 	@$(MAKE) --no-print-directory -C softhsm-test/module OUT=$(CURDIR)/$(BUILD) asan
 	@$(MAKE) --no-print-directory -C softhsm-test/fault OUT=$(CURDIR)/$(BUILD) asan
+	@$(MAKE) --no-print-directory -C softhsm-test/simulator/c OUT=$(CURDIR)/$(BUILD) asan
 	REQUIRE_SOFTHSM=1 go test -timeout 20m ./...
 
 race: module ## run every test under the race detector

@@ -3,10 +3,8 @@ package softhsmtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,28 +47,11 @@ func WithFaults(t testing.TB, k *Token) *Faults {
 // FaultModule builds the fault module if need be and copies it into dir under a
 // name that ends as that of behind does.
 func FaultModule(ctx context.Context, dir, behind string) (string, error) {
-	build, err := buildDir(ctx)
+	from, err := library(ctx, faultName, "fault")
 	if err != nil {
 		return "", err
 	}
-	root, err := repositoryRoot()
-	if err != nil {
-		return "", err
-	}
-	unlock, err := lockFile(filepath.Join(build, ".softhsm-test.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if err := noteSources(filepath.Join(root, "softhsm-test", "fault")); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "make", "-s", "-C", filepath.Join(root, "softhsm-test", "fault"), "OUT="+build, "all")
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the fault module: %w\n%s", err, out)
-	}
-	b, err := os.ReadFile(filepath.Join(build, faultName))
+	b, err := os.ReadFile(from)
 	if err != nil {
 		return "", err
 	}

@@ -48,7 +48,7 @@ func Run(t *testing.T, tok keystore.Token, algorithms ...hsm.Algorithm) {
 	if len(algorithms) == 0 {
 		algorithms = All
 	}
-	c := &body{tok}
+	c := &body{tok: tok}
 	t.Run("info", c.info)
 	for _, a := range algorithms {
 		t.Run(string(a), func(t *testing.T) {
@@ -72,7 +72,25 @@ func Run(t *testing.T, tok keystore.Token, algorithms ...hsm.Algorithm) {
 	t.Run("caller gone", func(t *testing.T) { c.callerGone(t, algorithms[0]) })
 }
 
-type body struct{ tok keystore.Token }
+type body struct {
+	tok    keystore.Token
+	hashes bool // the token hashes SM2 messages itself
+}
+
+// request asks for a signature over something random: a digest, or a message where the token wants one.
+func (c *body) request(b hsm.Birth, a hsm.Algorithm) hsm.SignRequest {
+	r := hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: digest()}
+	if a != hsm.SM2 || !c.hashes {
+		return r
+	}
+	var z [32]byte
+	if key, err := gm.NewPublicKey(b.Public); err == nil { // under another algorithm any Z will do
+		z = key.Z()
+	}
+	r.Message = append(z[:], bytes.Repeat(r.Digest[:], 300)...) // longer than a frame
+	r.Digest = gm.SM3(r.Message)
+	return r
+}
 
 // make generates a key that is destroyed when the test ends.
 func (c *body) make(t *testing.T, a hsm.Algorithm) hsm.Birth {
@@ -137,6 +155,7 @@ func (c *body) info(t *testing.T) {
 	default:
 		t.Errorf("evidence %q", i.Evidence)
 	}
+	c.hashes = i.NeedsMessage
 	t.Logf("%s, serial %s, profile %s, evidence %s", i.Library, i.Serial, i.Profile, i.Evidence)
 }
 
@@ -212,7 +231,7 @@ func (c *body) destroy(t *testing.T, a hsm.Algorithm) {
 		t.Errorf("attributes of a destroyed key: %v", err)
 	}
 	if a != hsm.AES256 {
-		if _, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: digest()}); !errors.Is(err, hsm.ErrNotFound) {
+		if _, err := c.tok.Sign(t.Context(), c.request(b, a)); !errors.Is(err, hsm.ErrNotFound) {
 			t.Errorf("signing with a destroyed key: %v", err)
 		}
 	}
@@ -221,28 +240,42 @@ func (c *body) destroy(t *testing.T, a hsm.Algorithm) {
 func (c *body) sign(t *testing.T, a hsm.Algorithm) {
 	b, other := c.make(t, a), c.make(t, a)
 	for range 8 {
-		d := digest()
-		sig, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: d})
+		r := c.request(b, a)
+		sig, err := c.tok.Sign(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Verify(b, d, sig); err != nil {
+		if err := Verify(b, r.Digest, sig); err != nil {
 			t.Errorf("signature %x: %v", sig, err)
 		}
-		if Verify(other, d, sig) == nil || Verify(b, digest(), sig) == nil {
+		if Verify(other, r.Digest, sig) == nil || Verify(b, digest(), sig) == nil {
 			t.Error("the signature verifies under another key or digest")
 		}
 	}
 	// A digest that begins with zeros must not be taken for a shorter number.
 	var small [32]byte
 	small[31] = 1
-	if sig, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: small}); err != nil || Verify(b, small, sig) != nil {
+	sig, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: small})
+	switch {
+	case a == hsm.SM2 && c.hashes:
+		c.wrongMessage(t, b, err)
+	case err != nil || Verify(b, small, sig) != nil:
 		t.Errorf("digest 1: %x, %v", sig, err)
 	}
-	var unknown hsm.ObjectID
-	rand.Read(unknown[:])
-	if _, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: unknown, Algorithm: a, Digest: small}); !errors.Is(err, hsm.ErrNotFound) {
+	unknown := b
+	rand.Read(unknown.ID[:])
+	if _, err := c.tok.Sign(t.Context(), c.request(unknown, a)); !errors.Is(err, hsm.ErrNotFound) {
 		t.Errorf("unknown key: %v", err)
+	}
+}
+
+// wrongMessage: a token that hashes is given nothing but the message that the host hashed.
+func (c *body) wrongMessage(t *testing.T, b hsm.Birth, without error) {
+	r := c.request(b, hsm.SM2)
+	r.Message = append(bytes.Clone(r.Message), 0)
+	_, err := c.tok.Sign(t.Context(), r)
+	if !errors.Is(without, hsm.ErrRefused) || !errors.Is(err, hsm.ErrRefused) {
+		t.Errorf("without a message: %v; with another: %v", without, err)
 	}
 }
 
@@ -252,11 +285,12 @@ func (c *body) many(t *testing.T, a hsm.Algorithm) {
 	for i := range 16 {
 		wg.Go(func() {
 			for j := range 4 {
-				b, d := keys[(i+j)%2], digest()
-				sig, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: d})
+				b := keys[(i+j)%2]
+				r := c.request(b, a)
+				sig, err := c.tok.Sign(t.Context(), r)
 				if err != nil {
 					t.Error(err)
-				} else if err := Verify(b, d, sig); err != nil {
+				} else if err := Verify(b, r.Digest, sig); err != nil {
 					t.Error(err)
 				}
 			}
@@ -267,7 +301,7 @@ func (c *body) many(t *testing.T, a hsm.Algorithm) {
 
 func (c *body) searches(t *testing.T, a hsm.Algorithm) {
 	b := c.make(t, a)
-	r := hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: digest()}
+	r := c.request(b, a)
 	if _, err := c.tok.Sign(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +324,7 @@ func (c *body) wrongAlgorithm(t *testing.T, algorithms []hsm.Algorithm) {
 			if other == a || other == hsm.AES256 {
 				continue
 			}
-			_, err := c.tok.Sign(t.Context(), hsm.SignRequest{Key: b.ID, Algorithm: other, Digest: digest()})
+			_, err := c.tok.Sign(t.Context(), c.request(b, other))
 			if !errors.Is(err, hsm.ErrRefused) && !errors.Is(err, hsm.ErrNotFound) && !errors.Is(err, hsm.ErrUnsupported) {
 				t.Errorf("%s key asked for %s: %v", a, other, err)
 			}
