@@ -30,7 +30,7 @@ type signaturePage struct {
 	TimeStamped bool        `json:"time_stamped"`
 	Document    string      `json:"document_digest" doc:"of the document as it came to be signed: SM3, or the digest that came in its place"`
 	Unseen      bool        `json:"unseen" doc:"未见原文: the appliance saw the digest alone"`
-	LicenceThen string      `json:"licence_then" doc:"status of the licence when the seal was used"`
+	LicenceThen string      `json:"licence_then" doc:"status of the licence when the seal was used, by what the appliance knew"`
 	LicenceNow  string      `json:"licence_now"`
 	SealNow     string      `json:"seal_now" doc:"state of the seal now"`
 	Proof       audit.Proof `json:"proof" doc:"that the record stands under the latest checkpoint"`
@@ -86,7 +86,7 @@ func (s *Server) page(ctx context.Context, id string) (signaturePage, error) {
 	if err != nil {
 		return signaturePage{}, err
 	}
-	then, err := s.use.Library.At(ctx, rec.USCC, rec.Time)
+	then, err := s.use.Library.Version(ctx, rec.USCC, rec.Licence) // what was asked before the key was used, not what was learned since of that time
 	if err != nil {
 		return signaturePage{}, err
 	}

@@ -107,7 +107,7 @@ func (l *Library) Prepare(ctx context.Context, env envelope.Envelope, actor audi
 	}
 	c := Change{Event: ev}
 	if last.Version > 0 {
-		if c.Before, err = l.version(ctx, last.USCC, last.Version); err != nil {
+		if c.Before, err = l.Version(ctx, last.USCC, last.Version); err != nil {
 			return Change{}, err
 		}
 	}
@@ -132,7 +132,7 @@ func (l *Library) repeated(ctx context.Context, ev Event, env envelope.Envelope)
 	if was.SM3 != digest(env) {
 		return Change{}, false, fmt.Errorf("event %s: %w", ev.ID, ErrEventReused)
 	}
-	lic, err := l.version(ctx, was.USCC, was.Version)
+	lic, err := l.Version(ctx, was.USCC, was.Version)
 	return Change{Event: ev, Licence: lic, Repeated: true}, true, err
 }
 
@@ -189,7 +189,7 @@ func (l *Library) Current(ctx context.Context, uscc string) (Licence, store.Vers
 	if err != nil {
 		return Licence{}, 0, err
 	}
-	lic, err := l.version(ctx, uscc, s.Version)
+	lic, err := l.Version(ctx, uscc, s.Version)
 	return lic, at, err
 }
 
@@ -201,7 +201,7 @@ func (l *Library) At(ctx context.Context, uscc string, asOf time.Time) (Licence,
 	}
 	var until time.Time
 	for n := s.Version; n > 0; n-- {
-		lic, err := l.version(ctx, uscc, n)
+		lic, err := l.Version(ctx, uscc, n)
 		if err != nil {
 			return Licence{}, err
 		}
@@ -222,7 +222,7 @@ func (l *Library) Versions(ctx context.Context, uscc string) ([]Licence, error) 
 	}
 	out := make([]Licence, s.Version)
 	for n := s.Version; n > 0; n-- {
-		if out[n-1], err = l.version(ctx, uscc, n); err != nil {
+		if out[n-1], err = l.Version(ctx, uscc, n); err != nil {
 			return nil, err
 		}
 		if n < s.Version {
@@ -242,7 +242,8 @@ func (l *Library) Evidence(ctx context.Context, event string) (envelope.Envelope
 	return e.Envelope, nil
 }
 
-func (l *Library) version(ctx context.Context, uscc string, n int) (Licence, error) {
+// Version returns one version of a licence, as it was taken.
+func (l *Library) Version(ctx context.Context, uscc string, n int) (Licence, error) {
 	var lic Licence
 	it, err := l.st.Get(ctx, versions, []byte(versionKey(uscc, n)))
 	if err := decode(it, err, &lic); err != nil {

@@ -17,6 +17,9 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/client"
 	"sealkeeper/internal/gm"
+	"sealkeeper/keystore/audit"
+	"sealkeeper/keystore/audit/merkle"
+	"sealkeeper/licence"
 	"sealkeeper/seal"
 	"sealkeeper/signer/verify/signeddata"
 	"sealkeeper/softhsm-test/ofdgen"
@@ -251,9 +254,17 @@ func TestSignaturePage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := s.page(t, id)
-	if page.SealNow != "suspended" || page.LicenceThen != "active" || page.LicenceNow != "active" || page.Proof.Index != got.receipt.Index || page.Proof.Leaf != got.receipt.Leaf || page.Proof.Checkpoint == "" {
-		t.Errorf("page %+v, receipt %+v", page, got.receipt)
+	if page.SealNow != "suspended" || page.LicenceThen != "active" || page.LicenceNow != "active" {
+		t.Errorf("page %+v", page)
 	}
+	if err := s.tell(t.Context(), e, licence.KindRevoked, 0); err != nil {
+		t.Fatal(err)
+	}
+	page = s.page(t, id)
+	if page.SealNow == "active" || page.LicenceThen != "active" || page.LicenceNow != "revoked_open" {
+		t.Errorf("after the licence was revoked: page %+v", page)
+	}
+	proves(t, s.auditKey(t), page.Proof, got.receipt)
 	var first string
 	for _, bad := range []string{"aaaaaaaaaaaaaaaaaaaaaaaaaa", "x", id[:25] + "%00", "..%2f.."} {
 		_, err := nobody.Do(t.Context(), client.Call{Method: "GET", Path: "/v/" + bad})
@@ -271,15 +282,34 @@ func TestSignaturePage(t *testing.T) {
 	}
 }
 
+// proves checks the proof of a page as anybody can who has the audit key: that the record of the receipt stands under the checkpoint.
+func proves(t *testing.T, key *gm.PublicKey, p audit.Proof, r client.Receipt) {
+	t.Helper()
+	leaf := mustOf(p.Leaf.MarshalText())(t)
+	if p.Index != r.Index || string(leaf) != r.Leaf {
+		t.Fatalf("the proof is for record %d leaf %s, the receipt says %d %s", p.Index, leaf, r.Index, r.Leaf)
+	}
+	c := mustOf(audit.OpenCheckpoint([]byte(p.Checkpoint), key))(t)
+	path := make([]merkle.Hash, len(p.Hashes))
+	for i, h := range p.Hashes {
+		path[i] = merkle.Hash(h)
+	}
+	under := func(index uint64) error {
+		return merkle.VerifyInclusion(mustOf(c.Hasher())(t), index, p.Size, merkle.Hash(p.Leaf), path, c.Root)
+	}
+	if err := under(p.Index); err != nil || c.Size != p.Size {
+		t.Errorf("checkpoint of %d, proof of %d: %v", c.Size, p.Size, err)
+	}
+	if under(p.Index-1) == nil {
+		t.Error("the proof holds for another record too")
+	}
+}
+
 type pageAnswer struct {
-	SealNow     string `json:"seal_now"`
-	LicenceThen string `json:"licence_then"`
-	LicenceNow  string `json:"licence_now"`
-	Proof       struct {
-		Index      uint64 `json:"index"`
-		Leaf       string `json:"leaf"`
-		Checkpoint string `json:"checkpoint"`
-	} `json:"proof"`
+	SealNow     string      `json:"seal_now"`
+	LicenceThen string      `json:"licence_then"`
+	LicenceNow  string      `json:"licence_now"`
+	Proof       audit.Proof `json:"proof"`
 }
 
 // page asks for the JSON of a page, as a program without a certificate would.
