@@ -76,7 +76,9 @@ var (
 )
 
 // Collections lists what this package stores.
-func Collections() []*store.Collection { return []*store.Collection{records, intents} }
+func Collections() []*store.Collection {
+	return []*store.Collection{records, intents, certificates}
+}
 
 // record is a key as stored: written once, in the commit that releases what the key was made for.
 type record struct {
@@ -86,6 +88,7 @@ type record struct {
 	Algorithm hsm.Algorithm `json:"algorithm"`
 	Ref       string        `json:"ref"` // the order or ceremony it was born for
 	Birth     hsm.Birth     `json:"birth"`
+	Retired   *time.Time    `json:"retired,omitempty"` // another took its place; it is still in the token
 	Destroyed *time.Time    `json:"destroyed,omitempty"`
 }
 
@@ -307,7 +310,7 @@ func (k *Keystore) Birth(ctx context.Context, id ID) (hsm.Birth, error) {
 func (k *Keystore) ByPurpose(ctx context.Context, p Purpose) (*Key, error) {
 	var found []ID
 	err := k.each(ctx, "purpose", []byte(p), func(r record) bool {
-		if r.Purpose == p && r.Destroyed == nil {
+		if r.Purpose == p && r.Destroyed == nil && r.Retired == nil {
 			found = append(found, r.ID)
 		}
 		return len(found) < 2

@@ -16,7 +16,7 @@ import (
 // Orphan is a key in a token that this store knows nothing of, or that a ceremony meant to destroy.
 type Orphan struct {
 	hsm.Object
-	Token string // serial
+	Token string `json:"token"` // serial
 }
 
 // Reconciliation is what a start found between tokens and store.

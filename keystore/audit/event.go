@@ -22,9 +22,10 @@ var ErrEvent = errors.New("not an audit event")
 
 // Kinds of events. The owner of each subject defines its Detail and Result.
 const (
-	KindGenesis        = "genesis"    // first record of a log: names the log, its hash and the audit key
-	KindKeyIntent      = "key-intent" // keys will be generated under these identifiers
-	KindKeyBirth       = "key-birth"  // a key with its attributes and their evidence
+	KindGenesis        = "genesis"     // first record of a log: names the log, its hash and the audit key
+	KindKeyIntent      = "key-intent"  // keys will be generated under these identifiers
+	KindKeyBirth       = "key-birth"   // a key with its attributes and their evidence
+	KindKeyRetired     = "key-retired" // another key of the same purpose took its place
 	KindKeyDestroyed   = "key-destroyed"
 	KindLicenceEvent   = "licence-event"
 	KindImpression     = "impression-filed"

@@ -54,6 +54,7 @@ type Log struct {
 	mu       sync.Mutex // one checkpoint at a time
 	anchored time.Time
 	unsaved  bool // the latest checkpoint is not anchored yet
+	rotated  bool // another key has signed nothing yet
 	kept     time.Time
 
 	latest     atomic.Pointer[signed]
@@ -203,7 +204,7 @@ func (l *Log) sign(ctx context.Context, last bool) ([]byte, error) {
 // checkpoint that the anchor has not seen, except within AnchorEvery.
 func (l *Log) advance(ctx context.Context, last bool) error {
 	state, have := l.st.State(), l.latest.Load()
-	fresh := have == nil || state.Size != have.Size
+	fresh := have == nil || state.Size != have.Size || l.rotated
 	if fresh {
 		c := Checkpoint{Origin: l.origin, Size: state.Size, Root: state.Root}
 		b, err := c.sign(ctx, l.cfg.Key)
@@ -211,7 +212,7 @@ func (l *Log) advance(ctx context.Context, last bool) error {
 			return err
 		}
 		have = &signed{c, b}
-		l.unsaved = true
+		l.unsaved, l.rotated = true, false
 	}
 	if l.unsaved && (last || time.Since(l.anchored) >= l.cfg.AnchorEvery) {
 		if err := l.cfg.Anchor.Save(ctx, have.note); err != nil {
