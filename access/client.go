@@ -103,13 +103,17 @@ func (a *Access) ClientsPage(ctx context.Context, actor Actor, cursor string, li
 	return page(ctx, a, Clients, &a.clients, "", "", cursor, limit)
 }
 
-// Register adds a client. ErrNotEntitled, ErrClientForm, ErrClientExists, ErrTwoRoles, or an error of the store.
+// Register adds a client that is no operator: those come by a ceremony (Appoint). ErrNotEntitled, ErrClientForm, ErrClientExists,
+// ErrOperatorAlone, or an error of the store.
 func (a *Access) Register(ctx context.Context, req *store.Request, actor Actor, c Client) (store.Receipt, error) {
 	if err := a.Allow(actor, ClientWrite, Resource{Client: c.ID}); err != nil {
 		return store.Receipt{}, err
 	}
 	if r, done, err := a.again(ctx, req); done || err != nil {
 		return r, err
+	}
+	if c.Role.Operator() {
+		return store.Receipt{}, fmt.Errorf("registering %.12s as %s: %w", c.ID, c.Role, ErrOperatorAlone)
 	}
 	ch, err := a.registration(ctx, actor.Audit(), c)
 	if err != nil {

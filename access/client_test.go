@@ -25,17 +25,10 @@ func TestRegisterRefusals(t *testing.T) {
 		{name: "no name", change: func(c *access.Client) { c.Name = "" }, refuse: access.ErrClientForm},
 		{name: "line feed in name", change: func(c *access.Client) { c.Name = "a\nb" }, refuse: access.ErrClientForm},
 		{name: "department with a person", change: func(c *access.Client) { c.Person = "p" }, refuse: access.ErrClientForm},
-		{name: "operator without a person", change: func(c *access.Client) { *c = newOperator; c.Person = "" }, refuse: access.ErrClientForm},
-		{name: "person with another operator role", change: func(c *access.Client) { *c = newOperator; c.Person = "person-system" },
-			refuse: access.ErrTwoRoles},
+		{name: "operator, by one officer alone", change: func(c *access.Client) { *c = newOperator }, refuse: access.ErrOperatorAlone},
 		{name: "key registered already", change: func(c *access.Client) { c.ID = w.dept.Client }, refuse: access.ErrClientExists},
 		{name: "by a department", actor: &w.dept, refuse: access.ErrNotEntitled},
 		{name: "good"},
-		{name: "operator", change: func(c *access.Client) { *c = newOperator }},
-		{name: "second key of the same person and role", change: func(c *access.Client) {
-			*c = operator("fifth", access.RoleAudit)
-			c.Person = newOperator.Person
-		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, actor := good, w.security
@@ -50,9 +43,43 @@ func TestRegisterRefusals(t *testing.T) {
 			}
 		})
 	}
-	if list, _, err := w.ClientsPage(t.Context(), w.security, "", 100); err != nil || len(list) != 7 {
-		t.Errorf("%d clients (%v), want 4 of the start and 3 good ones", len(list), err)
+	if list, _, err := w.ClientsPage(t.Context(), w.security, "", 100); err != nil || len(list) != 5 {
+		t.Errorf("%d clients (%v), want 4 of the start and the good one", len(list), err)
 	}
+}
+
+// TestAppoint: what a ceremony may register, and what it may not either.
+func TestAppoint(t *testing.T) {
+	w := newWorld(t)
+	good := operator("fourth", access.RoleAudit)
+	for _, c := range []struct {
+		name   string
+		change func(*access.Client)
+		refuse error
+	}{
+		{"a department", func(c *access.Client) { c.Role, c.Person = access.RoleDepartment, "" }, access.ErrClientForm},
+		{"without a person", func(c *access.Client) { c.Person = "" }, access.ErrClientForm},
+		{"person with another operator role", func(c *access.Client) { c.Person = "person-system" }, access.ErrTwoRoles},
+		{"key registered already", func(c *access.Client) { c.ID = w.security.Client }, access.ErrClientExists},
+		{"good", func(*access.Client) {}, nil},
+		{"second key of the same person and role", func(c *access.Client) { c.ID = access.ClientID([]byte("key of fifth")) }, nil},
+	} {
+		n := good
+		c.change(&n)
+		if err := w.appoint(t, n); !errors.Is(err, c.refuse) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.refuse)
+		}
+	}
+}
+
+// appoint registers an operator as a ceremony does.
+func (w *world) appoint(t testing.TB, c access.Client) error {
+	ch, err := w.Appoint(t.Context(), w.security.Audit(), c)
+	if err != nil {
+		return err
+	}
+	_, err = w.st.Commit(t.Context(), ch.Mutation(nil))
+	return err
 }
 
 // TestTwoRolesRace: two registrations that were both checked before either committed.
@@ -63,8 +90,7 @@ func TestTwoRolesRace(t *testing.T) {
 	errs := make(chan error)
 	for _, c := range []access.Client{one, two} {
 		go func() {
-			_, err := w.Register(t.Context(), nil, w.security, c)
-			errs <- err
+			errs <- w.appoint(t, c)
 		}()
 	}
 	refused := 0
@@ -83,7 +109,7 @@ func TestTwoRolesRace(t *testing.T) {
 func TestDisable(t *testing.T) {
 	w := newWorld(t)
 	c := operator("sixth", access.RoleSystem)
-	if _, err := w.Register(t.Context(), nil, w.security, c); err != nil {
+	if err := w.appoint(t, c); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Acting(t.Context(), c.Actor(), access.ApplianceOperate); err != nil {
@@ -102,7 +128,7 @@ func TestDisable(t *testing.T) {
 	}
 	again := operator("sixth again", access.RoleAudit)
 	again.Person = c.Person
-	if _, err := w.Register(t.Context(), nil, w.security, again); err != nil {
+	if err := w.appoint(t, again); err != nil {
 		t.Errorf("another role after the first ended: %v", err)
 	}
 	if _, err := w.Disable(t.Context(), nil, w.security, access.ClientID([]byte("nobody")), "演示"); !errors.Is(err, access.ErrUnknown) {
@@ -244,7 +270,8 @@ func TestPolicyTable(t *testing.T) {
 		"order.collect": "SE", "order.resolve": "S", "seal.read": "SXAE", "seal.suspend": "SXE", "seal.resume": "X", "seal.cancel": "S",
 		"seal.reissue": "S", "seal.equip": "X", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",
-		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "appliance.read": "SXA", "appliance.operate": "S",
+		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "ceremony.read": "SXA", "ceremony.act": "SXA",
+		"appliance.read": "SXA", "appliance.operate": "S",
 	}
 	if len(want) != len(access.Actions()) {
 		t.Errorf("%d actions, %d spelt here", len(access.Actions()), len(want))

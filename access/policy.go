@@ -68,6 +68,8 @@ const (
 	AuditRead        Action = "audit.read"
 	CheckpointRead   Action = "checkpoint.read"
 	CeremonyTake     Action = "ceremony.take" // one half of an act that needs two operators
+	CeremonyRead     Action = "ceremony.read"
+	CeremonyAct      Action = "ceremony.act" // ask, approve, carry out; which action is whose is package ceremony's table
 	ApplianceRead    Action = "appliance.read"
 	ApplianceOperate Action = "appliance.operate" // clear a latched PIN, accept the clock
 )
@@ -131,6 +133,8 @@ var policy = map[Action]rule{
 	AuditRead:        allow(anyOf, RoleAudit),
 	CheckpointRead:   allow(anyOf, roles...),
 	CeremonyTake:     allow(anyOf, RoleSystem, RoleSecurity),
+	CeremonyRead:     allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
+	CeremonyAct:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceRead:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceOperate: allow(anyOf, RoleSystem),
 }

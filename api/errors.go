@@ -2,6 +2,7 @@ package api
 
 import (
 	"sealkeeper/access"
+	"sealkeeper/access/ceremony"
 	"sealkeeper/internal/envelope"
 	"sealkeeper/issuance"
 	"sealkeeper/keystore"
@@ -167,6 +168,22 @@ var table = []kind{
 	{pdf.ErrStamp, 422, "stamp", "印章位置不可用", "The stamp is not usable", 0, false},
 	{pdf.ErrPage, 422, "no-such-page", "没有此页", "No such page", 0, false},
 	{pdf.ErrRequest, 422, "pdf-request", "签章请求不可用", "The signing request is not usable", 0, false},
+	{access.ErrOperatorAlone, 409, "operator-by-ceremony", "操作员须经双人仪式登记", "An operator is registered by a ceremony of two officers", 0, false},
+	{ceremony.ErrAltered, 409, "ceremony-altered", "方案与批准时不同", "The plan on file is not the one that was approved", 0, true},
+	{ceremony.ErrPlan, 422, "ceremony-plan", "仪式方案不合格式", "Not a ceremony plan", 0, false},
+	{ceremony.ErrForeign, 422, "ceremony-foreign", "仪式方案属于另一系统", "The plan is for another appliance", 0, false},
+	{ceremony.ErrExists, 409, "ceremony-exists", "该方案已提交", "This plan was handed in already", 0, false},
+	{ceremony.ErrRole, 403, "ceremony-role", "不属于该员职权", "Not for an officer of this role", 0, false},
+	{ceremony.ErrOwnRequest, 403, "ceremony-own-request", "申请人不得批准", "Whoever asks for a ceremony does not approve it", 0, false},
+	{ceremony.ErrTwice, 409, "ceremony-approved-twice", "此人已批准", "This person has approved already", 0, false},
+	{ceremony.ErrApproval, 403, "ceremony-approval", "批准签名与方案不符", "Not this officer's signature over exactly this plan", 0, false},
+	{ceremony.ErrExpired, 409, "ceremony-expired", "方案或批准已过期", "The time of the plan or of an approval is over", 0, false},
+	{ceremony.ErrTooFew, 409, "ceremony-too-few-approvals", "批准人数不足", "Too few approvals", 0, false},
+	{ceremony.ErrExecuted, 409, "ceremony-executed", "仪式已执行", "The ceremony was carried out already", 0, false},
+	{ceremony.ErrAbandoned, 409, "ceremony-abandoned", "仪式已放弃", "The ceremony was given up", 0, false},
+	{ceremony.ErrBegun, 409, "ceremony-begun", "仪式已开始", "The ceremony has begun", 0, false},
+	{ceremony.ErrNoAct, 422, "ceremony-no-act", "本系统不能执行该操作", "This appliance cannot carry out the action", 0, false},
+	{ceremony.ErrRefused, 409, "ceremony-refused", "无法按方案执行", "The step cannot be carried out as planned", 0, false},
 	{audit.ErrProof, 404, "no-proof", "没有此证明", "No such proof", 0, false},
 	{audit.ErrTwoOperators, 409, "two-operators", "需要两名不同的操作员", "Two different operators are needed", 0, false},
 	{keystore.ErrRequestReused, 409, "idempotency-key-reused", "幂等键已用于其他请求", "The Idempotency-Key was used for another request", 0, false},

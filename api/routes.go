@@ -27,6 +27,7 @@ func (s *Server) register() {
 	s.clients()
 	s.grants()
 	s.delegations()
+	s.ceremonyDesk()
 	s.appliance()
 	s.health()
 	s.metrics()

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sealkeeper/access"
+	"sealkeeper/access/ceremony"
 	"sealkeeper/issuance"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
@@ -21,7 +22,9 @@ type Services struct {
 	Issuance *issuance.Issuance
 	Signer   *signer.Signer
 	Keys     Evidence
-	Log      *audit.Log
+	// Ceremonies takes plans that need more than one officer.
+	Ceremonies *ceremony.Desk
+	Log        *audit.Log
 	// Certify issues a TLS client certificate for a PEM request: the client's identity and the PEM chain.
 	Certify func(ctx context.Context, csr []byte, name string) (id, chain string, err error)
 	// TimeStamp answers an RFC 3161 query; nil when this appliance stamps no time. Its token is on record before it returns.
@@ -40,6 +43,8 @@ type Services struct {
 type Evidence interface {
 	Birth(ctx context.Context, id keystore.ID) (keystore.Birth, error)
 	Token(ctx context.Context) (keystore.TokenInfo, error)
+	OfPurpose(ctx context.Context, p keystore.Purpose) ([]keystore.Listed, error)
+	Orphans(ctx context.Context) ([]keystore.Orphan, error)
 }
 
 // Fault is one thing that keeps the appliance from being ready.

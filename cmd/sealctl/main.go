@@ -115,7 +115,7 @@ func root() *cobra.Command {
 	f.StringVar(&s.key, "key", env("SEALCTL_KEY", ""), "PEM file of your key (SEALCTL_KEY)")
 	f.StringVarP(&s.output, "output", "o", "table", "table or json")
 	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
-		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), exitCodes())
+		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), s.ceremony(), exitCodes())
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -125,10 +125,6 @@ func env(name, fallback string) string {
 		return v
 	}
 	return fallback
-}
-
-func (s *settings) client() (*client.Client, error) {
-	return client.New(client.Config{Address: s.server, CA: s.ca, Certificate: s.cert, Key: s.key})
 }
 
 // show prints v as JSON, or lets table print rows.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sealkeeper/access"
+	"sealkeeper/access/ceremony"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
 	"sealkeeper/keystore"
@@ -43,6 +44,8 @@ type appliance struct {
 	judge     *judging
 	started   time.Time
 	unsettled []string // serials of tokens that were away at the start
+
+	ceremonies *ceremony.Desk
 }
 
 // self is how the appliance names itself in its records.
@@ -50,7 +53,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 
 func collections() []*store.Collection {
 	var all []*store.Collection
-	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections(),
+	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
 		signer.Collections(), tsa.Collections()} {
 		all = append(all, of...)
 	}
@@ -65,7 +68,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork, a.openCeremonies} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -117,10 +120,17 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 	}
 	var err error
 	a.issued = make([][]byte, 3)
-	for i, path := range []string{a.cfg.PKI.Root, a.cfg.PKI.Issuing, a.cfg.PKI.Maker} {
+	for i, path := range []string{a.cfg.PKI.Root, a.cfg.PKI.Issuing} {
 		if a.issued[i], err = readCertificate(path); err != nil {
 			return err
 		}
+	}
+	maker, err := a.keys.ByPurpose(ctx, keystore.PurposeMaker)
+	if err != nil {
+		return err
+	}
+	if a.issued[2], err = a.certificateOf(ctx, maker, a.cfg.PKI.Maker); err != nil {
+		return err
 	}
 	issuing, err := a.keys.ByPurpose(ctx, keystore.PurposeSM2Issuing)
 	if err != nil {
@@ -136,7 +146,7 @@ func (a *appliance) openAuthorities(ctx context.Context) error {
 	if err := a.openTLS(ctx); err != nil {
 		return err
 	}
-	return a.openJudging()
+	return a.openJudging(ctx)
 }
 
 // endpoints are where certificates say that their revocation list is: under the address of the public pages.

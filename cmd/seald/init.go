@@ -43,8 +43,8 @@ func initCommand() *cobra.Command {
 	return cmd
 }
 
-// ceremony is one init on its way.
-type ceremony struct {
+// founding is one init on its way.
+type founding struct {
 	plan   *Plan
 	cfg    *Config
 	life   ca.Lifetimes
@@ -87,7 +87,7 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 	if err := os.Mkdir(p.State, 0o700); err != nil {
 		return fmt.Errorf("init never touches existing state: %w", err)
 	}
-	c := &ceremony{plan: p, cfg: p.config(), life: p.Lifetimes.over(ca.DefaultLifetimes()), now: time.Now().UTC(), made: map[keystore.Purpose]*keystore.Key{}, log: log, tell: tell}
+	c := &founding{plan: p, cfg: p.config(), life: p.Lifetimes.over(ca.DefaultLifetimes()), now: time.Now().UTC(), made: map[keystore.Purpose]*keystore.Key{}, log: log, tell: tell}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.undo(context.WithoutCancel(ctx)))
@@ -102,7 +102,7 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 }
 
 // undo destroys the keys that this ceremony made and removes its directory and its files elsewhere.
-func (c *ceremony) undo(ctx context.Context) error {
+func (c *founding) undo(ctx context.Context) error {
 	var errs []error
 	for _, m := range c.tokens {
 		for _, k := range c.made {
@@ -121,7 +121,7 @@ func (c *ceremony) undo(ctx context.Context) error {
 	return errors.Join(append(errs, os.RemoveAll(c.plan.State))...)
 }
 
-func (c *ceremony) open(ctx context.Context) (err error) {
+func (c *founding) open(ctx context.Context) (err error) {
 	if c.tokens, err = openTokens(ctx, c.cfg, false, c.log); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func unused(ctx context.Context, m keystore.Member) error {
 }
 
 // begin writes the log's first record.
-func (c *ceremony) begin(ctx context.Context) error {
+func (c *founding) begin(ctx context.Context) error {
 	genesis, err := audit.GenesisEvent(c.store.State(), self, c.cfg.Audience, struct {
 		Mode     string `json:"mode"`
 		Division string `json:"division"`
@@ -167,7 +167,7 @@ func (c *ceremony) begin(ctx context.Context) error {
 	return err
 }
 
-func (c *ceremony) makeKeys(ctx context.Context) error {
+func (c *founding) makeKeys(ctx context.Context) error {
 	for _, w := range wanted(c.now) {
 		k, err := c.keys.Create(ctx, self, w)
 		if err != nil {
@@ -179,14 +179,14 @@ func (c *ceremony) makeKeys(ctx context.Context) error {
 	return nil
 }
 
-func (c *ceremony) name(cn string) pkix.Name {
+func (c *founding) name(cn string) pkix.Name {
 	if c.cfg.Mode == "demo" {
 		cn = "DEMO 演示数据 " + cn
 	}
 	return pkix.Name{Country: []string{"CN"}, Organization: []string{c.plan.Bureau}, CommonName: cn}
 }
 
-func (c *ceremony) certifySM2(ctx context.Context) error {
+func (c *founding) certifySM2(ctx context.Context) error {
 	root, issuing, maker := c.made[keystore.PurposeSM2Root], c.made[keystore.PurposeSM2Issuing], c.made[keystore.PurposeMaker]
 	rootDER, err := ca.Root(ctx, root, c.name("Seal Root CA"), c.now, c.life.Root)
 	if err != nil {
@@ -213,7 +213,7 @@ func (c *ceremony) certifySM2(ctx context.Context) error {
 		writeCertificates(c.cfg.PKI.Maker, makerDER), writeCertificates(filepath.Join(c.plan.State, "audit.pem"), auditDER))
 }
 
-func (c *ceremony) certifyTLS(ctx context.Context) error {
+func (c *founding) certifyTLS(ctx context.Context) error {
 	root, err := c.made[keystore.PurposeTLSRoot].CryptoSigner()
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (c *ceremony) certifyTLS(ctx context.Context) error {
 }
 
 // certifyTSA certifies the two keys of the time-stamp authority, each under its own hierarchy.
-func (c *ceremony) certifyTSA(ctx context.Context) error {
+func (c *founding) certifyTSA(ctx context.Context) error {
 	sm2, err := c.sm2.IssueTSA(ctx, c.made[keystore.PurposeTSASM2].Public(), c.name("Time Stamp SM2"))
 	if err != nil {
 		return err
@@ -252,7 +252,7 @@ func (c *ceremony) certifyTSA(ctx context.Context) error {
 }
 
 // certifyServer makes the server's own key, a 0400 file: /readyz must answer when the token is gone.
-func (c *ceremony) certifyServer(issuingDER []byte) error {
+func (c *founding) certifyServer(issuingDER []byte) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (c *ceremony) certifyServer(issuingDER []byte) error {
 }
 
 // found registers the first clients in one commit and writes their certificates.
-func (c *ceremony) found(ctx context.Context) error {
+func (c *founding) found(ctx context.Context) error {
 	acc, err := access.New(c.store, access.Config{Audience: c.cfg.Audience, Now: time.Now, Owner: owner(register.New(register.Config{Store: c.store, Keys: c.keys}))})
 	if err != nil {
 		return err
@@ -309,7 +309,7 @@ func (c *ceremony) found(ctx context.Context) error {
 	return err
 }
 
-func (c *ceremony) startLog(ctx context.Context) error {
+func (c *founding) startLog(ctx context.Context) error {
 	log, err := openLog(ctx, c.cfg, c.store, c.tokens[0].Token, c.keys, true, c.log)
 	if err != nil {
 		return err
@@ -323,7 +323,7 @@ func (c *ceremony) startLog(ctx context.Context) error {
 	return log.Close(ctx)
 }
 
-func (c *ceremony) writeConfig(context.Context) error {
+func (c *founding) writeConfig(context.Context) error {
 	b, err := yaml.Marshal(c.cfg)
 	if err != nil {
 		return err

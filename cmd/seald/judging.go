@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
@@ -32,7 +33,7 @@ type stamped struct {
 }
 
 // openJudging reads what configuration names; a file that cannot be read, or a list by another publisher, keeps the daemon from starting.
-func (a *appliance) openJudging() error {
+func (a *appliance) openJudging(ctx context.Context) error {
 	j := &judging{cfg: a.cfg.Verification, log: a.log}
 	for i, into := range []*[]*gm.Certificate{&j.own.Roots, &j.own.Intermediates, &j.own.Makers} { // as a.issued
 		c, err := gm.ParseCertificate(a.issued[i])
@@ -41,6 +42,11 @@ func (a *appliance) openJudging() error {
 		}
 		*into = append(*into, c)
 	}
+	former, err := a.formerMakers(ctx)
+	if err != nil {
+		return err
+	}
+	j.own.Makers = append(j.own.Makers, former...)
 	for i, der := range a.tls.Chain() { // issuing, root
 		c, err := gm.ParseCertificate(der)
 		if err != nil {
@@ -54,7 +60,6 @@ func (a *appliance) openJudging() error {
 		j.own.TimestampRoots = append(j.own.TimestampRoots, c, j.own.Roots[0])
 	}
 	j.own.SealStatus, j.own.MaxBytes = a.sealStatus, int(a.cfg.Limits.Document)
-	var err error
 	j.seen = j.look()
 	if j.given, err = j.read(); err != nil {
 		return err

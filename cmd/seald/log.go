@@ -23,7 +23,11 @@ func openLog(ctx context.Context, cfg *Config, st *store.Bolt, token keystore.To
 	if cfg.Anchor == "token" {
 		anchor = audit.TokenAnchor{Token: token, Label: "sealkeeper:anchor:" + st.State().Log[:16], Missing: hsm.ErrNotFound}
 	}
-	l, err := audit.Open(ctx, st, audit.Config{Key: key, Anchor: anchor, Genesis: genesis, Log: log})
+	former, err := formerAudit(ctx, keys, st, log)
+	if err != nil {
+		return nil, err
+	}
+	l, err := audit.Open(ctx, st, audit.Config{Key: key, Former: former, Anchor: anchor, Genesis: genesis, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}

@@ -34,7 +34,7 @@ func (a *appliance) stampIdentity(ctx context.Context, p keystore.Purpose, path 
 	if err != nil {
 		return tsa.Identity{}, err
 	}
-	der, err := readCertificate(path)
+	der, err := a.certificateOf(ctx, key, path)
 	return tsa.Identity{Key: key, Certificate: der, Chain: chain}, err
 }
 

@@ -50,6 +50,7 @@ var deep = []wall{
 	{"firmware-profiles", []string{"sealkeeper/hsm", "sealkeeper/keystore"}, "imports nothing of ours"},
 	{"connector/wire", []string{"sealkeeper/"}, "the way out knows nothing of what goes over it"},
 	{"connector/delivery", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access", "sealkeeper/keystore/register"}, "carries messages and does not know what they mean"},
+	{"access/ceremony", []string{"sealkeeper/hsm/worker", "sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/seal", "sealkeeper/api", "sealkeeper/licence"}, "decides and records; acts are given to it"},
 	{"client", []string{"sealkeeper/"}, "the Go client imports nothing of ours"},
 	{"internal/gm/comb", []string{"sealkeeper/", "github.com/", "math/big"}, "arithmetic of its own, which both libraries judge in tests"},
 	{"internal/gm", []string{"sealkeeper/hsm", "sealkeeper/keystore", "sealkeeper/seal"}, "the door stands on the ground floor"},

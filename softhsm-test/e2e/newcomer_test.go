@@ -32,24 +32,27 @@ func (n newcomer) at(t *testing.T, s *scene) newcomer {
 	return n
 }
 
-// register has the security officer register a client with a fresh key.
+// register brings in a client with a fresh key: the security officer alone, or, for an operator, a ceremony of two officers.
 func (s *scene) register(t *testing.T, role string) newcomer {
 	t.Helper()
 	dir := mustOf(os.MkdirTemp(s.Dir, "newcomer-"))(t)
 	key := mustOf(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-	csr := mustOf(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "示例"}}, key))(t)
-	person := ""
-	if strings.HasPrefix(role, "operator-") {
-		person = "E2E-" + client.NewKey()
-	}
-	r, _, err := s.as(t, "security").RegisterClient(t.Context(), client.NewKey(), client.Registration{Name: "示例 newcomer", Role: role, Person: person,
-		CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "crt"), []byte(r.Certificate))
+	der := mustOf(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "示例"}}, key))(t)
+	csr := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	write(t, filepath.Join(dir, "key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: mustOf(x509.MarshalPKCS8PrivateKey(key))(t)}))
-	return newcomer{id: r.ID, dir: dir}.at(t, s)
+	n := newcomer{dir: dir}
+	certificate := ""
+	if strings.HasPrefix(role, "operator-") {
+		n.id, certificate = s.appoint(t, dir, role, "E2E-"+client.NewKey(), csr)
+	} else {
+		r, _, err := s.as(t, "security").RegisterClient(t.Context(), client.NewKey(), client.Registration{Name: "示例 newcomer", Role: role, CSR: csr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.id, certificate = r.ID, r.Certificate
+	}
+	write(t, filepath.Join(dir, "crt"), []byte(certificate))
+	return n.at(t, s)
 }
 
 func write(t testing.TB, path string, b []byte) {

@@ -84,10 +84,19 @@ var matrix = map[string]route{
 	"POST /v1/delegations":                      {[]string{"department", "e-licence"}, noWindow},
 	"GET /v1/delegations":                       {[]string{"department", "security", "audit", "e-licence"}, ""},
 	"POST /v1/delegations/{id}/withdraw":        {[]string{"security", "e-licence"}, because},
+	"POST /v1/ceremonies":                       {officers, `{"plan":"x"}`},
+	"GET /v1/ceremonies":                        {officers, ""},
+	"GET /v1/ceremonies/{id}":                   {officers, ""},
+	"POST /v1/ceremonies/{id}/approve":          {officers, `{"key":"eA==","expires":"2030-01-01T00:00:00Z","signature":"eA=="}`},
+	"POST /v1/ceremonies/{id}/execute":          {officers, ""},
+	"POST /v1/ceremonies/{id}/abandon":          {officers, because},
+	"GET /v1/ceremonies/{id}/transcript":        {officers, ""},
+	"GET /v1/keys":                              {officers, ""},
 	"GET /v1/appliance":                         {[]string{"system", "security", "audit"}, ""},
 	"POST /v1/appliance/clock":                  {[]string{"system"}, ""},
 	"POST /v1/appliance/resynchronise":          {[]string{"system", "security"}, ""},
 	"GET /metrics":                              {[]string{"system", "security", "audit"}, ""},
+	"GET /v1/revocation-list":                   {anyone, ""},
 	"GET /livez":                                {anyone, ""},
 	"GET /readyz":                               {anyone, ""},
 	"GET /openapi.json":                         {anyone, ""},
@@ -95,6 +104,9 @@ var matrix = map[string]route{
 
 // undescribed are routes that the OpenAPI document leaves out.
 var undescribed = []string{"GET /metrics", "GET /openapi.json"}
+
+// officers are the three operators.
+var officers = []string{"system", "security", "audit"}
 
 // call fills a row's path and body in.
 func (s *scene) call(t *testing.T, e *enterprise, row string) client.Call {
