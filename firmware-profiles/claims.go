@@ -52,9 +52,26 @@ func (p *Profile) checkSources() error {
 			return err
 		}
 	}
+	if err := p.checkGuesses(); err != nil {
+		return err
+	}
 	for path := range p.Sources {
 		if _, number := numbers[path]; !number && !claims[path] {
 			return invalid("sources.%s speaks of nothing here", path)
+		}
+	}
+	return nil
+}
+
+// checkGuesses: what the appliance signs with is not a guess unless the whole profile says that it is one.
+func (p *Profile) checkGuesses() error {
+	if p.SM2 == nil || p.SM2.Use == "" || p.Evidence.Level == Guessed {
+		return nil
+	}
+	at := "sm2.sign." + p.SM2.Use + "."
+	for _, path := range []string{at + "mechanism", at + "input", at + "sig", "sm2.keygen.mechanism", "sm2.key_type"} {
+		if p.Sources[path].Level == Guessed {
+			return invalid("%s is guessed, so evidence.level must be %s", path, Guessed)
 		}
 	}
 	return nil

@@ -73,8 +73,9 @@ const (
 // Evidence says how a claim about the token is known.
 type Evidence string
 
-// The levels of evidence, weakest first. Production mode refuses Simulated.
+// The levels of evidence, weakest first. Production mode refuses Guessed and Simulated.
 const (
+	Guessed    Evidence = "guessed"
 	Simulated  Evidence = "simulated"
 	Documented Evidence = "documented"
 	Device     Evidence = "device"

@@ -319,6 +319,8 @@ func (m *Module) evidence(e *epoch) Evidence {
 		}
 	}
 	switch m.cfg.Profile.Evidence.Level {
+	case firmware.Guessed:
+		return Guessed
 	case firmware.Simulated:
 		return Simulated
 	case firmware.Verified:

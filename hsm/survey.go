@@ -42,6 +42,7 @@ type Present struct {
 	UTCTime      string     `json:"utc_time,omitempty"`
 	Mechanisms   []string   `json:"mechanisms"` // 0x-hexadecimal
 	firmware     version
+	numbers      []uint32 // Mechanisms
 }
 
 // TokenFlags are those bits of CK_TOKEN_INFO.flags that somebody should look at.
@@ -75,7 +76,7 @@ func (f TokenFlags) Tries() string {
 // Facts is what firmware profiles are matched against.
 func (s *Surveyed) Facts(p *Present) firmware.Facts {
 	return firmware.Facts{LibraryManufacturer: s.Manufacturer, LibraryDescription: s.Description, LibraryFile: s.Module, LibraryVersion: s.version,
-		TokenManufacturer: p.Manufacturer, TokenModel: p.Model, Firmware: p.firmware}
+		TokenManufacturer: p.Manufacturer, TokenModel: p.Model, Firmware: p.firmware, Mechanisms: p.numbers}
 }
 
 // Survey loads the configured module, asks it and its slots who they are, and closes it. No login, no profile, no token named. ErrConfig and
@@ -133,6 +134,7 @@ func surveySlot(raw *pkcs11.Ctx, number uint) Slot {
 	}
 	for _, m := range list {
 		slot.Token.Mechanisms = append(slot.Token.Mechanisms, fmt.Sprintf("0x%08x", m.Mechanism))
+		slot.Token.numbers = append(slot.Token.numbers, uint32(m.Mechanism))
 	}
 	return slot
 }

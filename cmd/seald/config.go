@@ -74,7 +74,8 @@ type StoreConfig struct {
 type TokenConfig struct {
 	// Module is the path of the PKCS#11 library. Who controls it controls every signature.
 	Module string `yaml:"module"`
-	// Profile is the firmware profile's id.
+	// Profile is the firmware profile's id, or auto: library, token and mechanism list choose. A wrong one gives signatures that do not verify, and
+	// these are never released.
 	Profile string `yaml:"profile"`
 	// Isolation is worker (the module runs in a child process, and a crash or a hang ends that) or in-process (faster). Default: worker, and
 	// in-process for profiles whose evidence is simulated, that is for software tokens made for tests. Cannot cause a false signature.

@@ -27,8 +27,12 @@ func openTokens(ctx context.Context, c *Config, someAway bool, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
+	chosen, err := c.profiles(ctx, set, log)
+	if err != nil {
+		return nil, err
+	}
 	for i, t := range c.tokens() {
-		m, err := openToken(ctx, c, t, set, someAway && i > 0, log)
+		m, err := openToken(ctx, c, t, chosen[i], someAway && i > 0, log)
 		if err != nil {
 			return members, err
 		}
@@ -46,12 +50,9 @@ func closeTokens(members []keystore.Member) error {
 }
 
 // openToken opens one token, in this process or in a worker. One that may be away is asked who it is all the same.
-func openToken(ctx context.Context, c *Config, t *TokenConfig, set *firmware.Set, mayBeAway bool, log *slog.Logger) (keystore.Member, error) {
+func openToken(ctx context.Context, c *Config, t *TokenConfig, profile *firmware.Profile, mayBeAway bool, log *slog.Logger) (keystore.Member, error) {
 	m := keystore.Member{Serial: t.Serial, Label: t.Label, Births: t.Births, Admit: c.admit}
-	profile, err := set.Profile(t.Profile)
-	if err != nil {
-		return m, err
-	}
+	var err error
 	m.Token, err = openIsolated(ctx, t, hsm.Config{Module: t.Module, Allowed: c.Modules, Profile: profile, Serial: t.Serial, Label: t.Label,
 		PINFile: t.PINFile, LatchFile: t.LatchFile, MaxSessions: t.Sessions, MayBeAway: mayBeAway, Log: log})
 	if err != nil {
@@ -74,8 +75,13 @@ func openToken(ctx context.Context, c *Config, t *TokenConfig, set *firmware.Set
 
 // admit refuses what production mode does not work with.
 func (c *Config) admit(info hsm.TokenInfo) error {
-	if c.Mode == "production" && info.Evidence == hsm.Simulated {
+	switch {
+	case c.Mode != "production":
+	case info.Evidence == hsm.Simulated:
 		return fmt.Errorf("token %q is a simulated one; production mode refuses it", info.Label)
+	case info.Evidence == hsm.Guessed:
+		return fmt.Errorf("firmware profile %q of token %q is a guess; production mode refuses it until sealctl token probe has measured the device",
+			info.Profile, info.Label)
 	}
 	return nil
 }

@@ -72,6 +72,9 @@ func serve(conn net.Conn) error {
 	defer conn.Close()
 	c := &child{conn: conn, calls: map[uint64]context.CancelFunc{}}
 	first, err := readFrame(conn)
+	if err == nil && first.kind == kindIdentify {
+		return c.identify(first)
+	}
 	if err != nil || first.kind != kindOpen {
 		return errors.Join(err, errFrame)
 	}

@@ -30,6 +30,7 @@ const (
 	kindCancel // the call with this number is not waited for any more
 	kindPing
 	kindClose
+	kindIdentify // as the first frame, in place of kindOpen: body as kindOpen, without a PIN
 )
 
 // From the child.

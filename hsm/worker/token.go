@@ -44,8 +44,14 @@ func (c Config) checked() (Config, error) {
 		return bad("a token that may be away is named by its serial")
 	case c.ManualLogin:
 		return bad("manual login: %w", hsm.ErrUnsupported)
-	case c.Hang < 0:
-		return bad("hang of %v", c.Hang)
+	}
+	return c.run()
+}
+
+// run fills in how a child is started.
+func (c Config) run() (Config, error) {
+	if c.Hang < 0 {
+		return Config{}, fmt.Errorf("%w: hang of %v", hsm.ErrConfig, c.Hang)
 	}
 	if c.Hang == 0 {
 		c.Hang = defaultHang
@@ -56,7 +62,7 @@ func (c Config) checked() (Config, error) {
 	if len(c.Command) == 0 {
 		self, err := os.Executable()
 		if err != nil {
-			return bad("finding this binary: %w", err)
+			return Config{}, fmt.Errorf("%w: finding this binary: %w", hsm.ErrConfig, err)
 		}
 		c.Command = []string{self, Command}
 	}

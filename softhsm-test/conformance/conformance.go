@@ -151,7 +151,7 @@ func (c *body) info(t *testing.T) {
 		t.Errorf("info %+v", i)
 	}
 	switch i.Evidence {
-	case hsm.Simulated, hsm.Documented, hsm.Device:
+	case hsm.Guessed, hsm.Simulated, hsm.Documented, hsm.Device:
 	default:
 		t.Errorf("evidence %q", i.Evidence)
 	}
