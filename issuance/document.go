@@ -111,7 +111,7 @@ func (i *Issuance) enterDocument(ctx context.Context, req *keystore.Request, e *
 	if err != nil {
 		return s, err
 	}
-	d.Add(register.Draft{Put: e.draft.Put, Expect: e.draft.Expect, Audit: e.draft.Audit})
+	d.Add(register.Draft{Put: e.draft.Put, Expect: e.draft.Expect, Spend: e.draft.Spend, Audit: e.draft.Audit})
 	_, err = i.Store.Commit(ctx, d.Mutation(req))
 	return s, err
 }

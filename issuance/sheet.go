@@ -327,6 +327,6 @@ func (h *sheet) enter(s *set) (register.Seal, register.Draft, error) {
 		Order: s.order.ID, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
 	made, d, err := n.Enter()
 	k := h.born.draft
-	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Audit: k.Audit})
+	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Spend: k.Spend, Audit: k.Audit})
 	return made, d, err
 }

@@ -99,6 +99,18 @@ func (h *home) generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, 
 	return b, err
 }
 
+func (h *home) generateWrapped(ctx context.Context, r hsm.WrapRequest) (hsm.WrappedBirth, error) {
+	return call(ctx, h, Token.GenerateWrapped, r)
+}
+
+func (h *home) rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, error) {
+	return call(ctx, h, Token.Rewrap, r)
+}
+
+func (h *home) attributes(ctx context.Context, id ID) ([]hsm.Attribute, error) {
+	return call(ctx, h, Token.Attributes, id)
+}
+
 func (h *home) destroy(ctx context.Context, id ID) error {
 	_, err := call(ctx, h, func(t Token, ctx context.Context, id ID) (struct{}, error) { return struct{}{}, t.Destroy(ctx, id) }, id)
 	return err

@@ -25,7 +25,7 @@ const (
 func KnownPurpose(p Purpose) bool {
 	switch p {
 	case PurposeSeal, PurposeMaker, PurposeSM2Root, PurposeSM2Issuing, PurposeAudit, PurposeTLSRoot, PurposeTLSClient, PurposeTSASM2, PurposeTSAP256,
-		PurposeDocument:
+		PurposeDocument, PurposeKEK, PurposeBinder:
 		return true
 	}
 	year, ok := strings.CutPrefix(string(p), "impression-")
@@ -46,7 +46,8 @@ type Member struct {
 // bearing says how well a key of that purpose is at home here: 0 not at all, 2 by its own name.
 func (m Member) bearing(p Purpose) int {
 	group := BirthsAppliance
-	if p == PurposeSeal || p == PurposeDocument {
+	switch p {
+	case PurposeSeal, PurposeDocument, PurposeKEK, PurposeBinder: // a KEK is where the keys are born that it wraps
 		group = BirthsSeals
 	}
 	switch {
@@ -214,6 +215,7 @@ func (k *Keystore) Stats() (s hsm.Stats) {
 		t := h.Token.Stats()
 		s.Signs, s.FindObjects, s.Evictions, s.Relogins = s.Signs+t.Signs, s.FindObjects+t.FindObjects, s.Evictions+t.Evictions, s.Relogins+t.Relogins
 		s.Epoch, s.Idle = max(s.Epoch, t.Epoch), s.Idle+t.Idle
+		s.Unwraps, s.Unwrapped = s.Unwraps+t.Unwraps, s.Unwrapped+t.Unwrapped
 	}
 	return s
 }

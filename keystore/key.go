@@ -18,7 +18,7 @@ import (
 	"sealkeeper/internal/gm"
 )
 
-// Key is a private key in the token. Safe for concurrent use.
+// Key is a private key in the token, or one that it alone can open. Safe for concurrent use.
 type Key struct {
 	id        ID
 	purpose   Purpose
@@ -26,19 +26,20 @@ type Key struct {
 	public    []byte
 	sm2       *gm.PublicKey    // SM2
 	std       crypto.PublicKey // ECDSA, RSA
+	wrapped   *hsm.Wrapped     // nil for a resident key
 	home      *home
 }
 
 // key builds a Key from its record and refuses a public half that is not a usable key of its algorithm.
 func (k *Keystore) key(r record) (*Key, error) {
-	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, home: k.homes.of(r.Birth.Token.Serial)}
+	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, wrapped: r.message(), home: k.homes.of(r.Birth.Token.Serial)}
 	var err error
 	switch r.Algorithm {
 	case hsm.SM2:
 		key.sm2, err = gm.NewPublicKey(r.Birth.Public)
 	case hsm.ECDSAP256, hsm.RSA2048:
 		key.std, err = x509.ParsePKIXPublicKey(r.Birth.Public)
-	case hsm.AES256:
+	case hsm.AES256, hsm.KEK:
 	default:
 		err = fmt.Errorf("algorithm %q: %w", r.Algorithm, ErrKeyUse)
 	}
@@ -56,6 +57,14 @@ func (k *Key) ID() ID { return k.id }
 
 // Purpose returns what the key is for.
 func (k *Key) Purpose() Purpose { return k.purpose }
+
+// Custody returns where the key is kept.
+func (k *Key) Custody() Custody {
+	if k.wrapped != nil {
+		return Wrapped
+	}
+	return Resident
+}
 
 // Algorithm returns the kind of key.
 func (k *Key) Algorithm() hsm.Algorithm { return k.algorithm }
@@ -103,7 +112,7 @@ func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
 		return nil, fmt.Errorf("key %s is %s, or the message was begun for another: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	e := m.E()
-	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e, Message: m.Preimage()})
+	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e, Message: m.Preimage(), Wrapped: k.wrapped})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}
@@ -126,7 +135,7 @@ func (k *Key) signStandard(ctx context.Context, message []byte) ([]byte, error) 
 
 // signSHA256 has the token sign a digest that this package computed, or that crypto/x509 computed over a structure built in this process.
 func (k *Key) signSHA256(ctx context.Context, digest [32]byte) ([]byte, error) {
-	sig, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest})
+	sig, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest, Wrapped: k.wrapped})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}

@@ -8,7 +8,8 @@
 //	durable     token        turns the intent into a key
 //
 // It knows keys, not seals. A key lives in the token of its birth, which its record names by serial; a token that is away takes its keys with
-// it and no others. Limits: resident custody; wrapped custody joins behind the same Key.
+// it and no others. A key is resident (it stays in the token) or wrapped (it is stored encrypted by a KEK of the token, wrapped.go); whoever signs
+// need not know which.
 package keystore
 
 import (
@@ -77,7 +78,7 @@ var (
 
 // Collections lists what this package stores.
 func Collections() []*store.Collection {
-	return []*store.Collection{records, intents, certificates}
+	return []*store.Collection{records, intents, certificates, wrappedKeys, keks}
 }
 
 // record is a key as stored: written once, in the commit that releases what the key was made for.
@@ -88,6 +89,7 @@ type record struct {
 	Algorithm hsm.Algorithm `json:"algorithm"`
 	Ref       string        `json:"ref"` // the order or ceremony it was born for
 	Birth     hsm.Birth     `json:"birth"`
+	Wrapped   *envelope     `json:"wrapped,omitempty"` // nil: the key is resident
 	Retired   *time.Time    `json:"retired,omitempty"` // another took its place; it is still in the token
 	Destroyed *time.Time    `json:"destroyed,omitempty"`
 }
@@ -115,6 +117,7 @@ type Keystore struct {
 	log   *slog.Logger
 	mu    sync.RWMutex
 	hot   map[ID]*Key
+	wraps wraps
 }
 
 // Want is a key to be made.
@@ -131,6 +134,7 @@ type Intent struct {
 	Label     string        `json:"label"`
 	Algorithm hsm.Algorithm `json:"algorithm"`
 	Ref       string        `json:"ref"`
+	Custody   Custody       `json:"custody,omitempty"` // empty: resident
 	Since     time.Time     `json:"since"`
 	Actor     audit.Actor   `json:"actor"` // who asked for it
 	// Token is the serial of the token that the key is born in; empty in records from before there were several.
@@ -153,6 +157,9 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 	var ins []Intent
 	for _, w := range wants {
 		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: now(), Actor: actor, Token: h.Serial, version: 1}
+		if k.custodyOf(w.Purpose) == Wrapped {
+			in.Custody = Wrapped
+		}
 		value, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encoding key intent: %w", err)
@@ -185,6 +192,9 @@ type Draft struct {
 	Put    []store.Put
 	Expect []store.Expect
 	Audit  [][]byte
+	Spend  []store.Spend // of a place under a KEK
+
+	serial string // of the token of birth
 }
 
 const birthWait = time.Minute
@@ -196,7 +206,7 @@ func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error)
 	through, cancel := context.WithTimeout(context.WithoutCancel(ctx), birthWait)
 	defer cancel()
 	h := k.homes.of(in.Token)
-	birth, err := h.generate(through, hsm.GenerateRequest{ID: in.ID, Label: in.Label, Algorithm: in.Algorithm})
+	r, spend, err := k.bear(through, h, in)
 	if err != nil {
 		if !errors.Is(err, hsm.ErrExists) {
 			if derr := h.destroy(through, in.ID); derr != nil && !errors.Is(derr, hsm.ErrNotFound) {
@@ -205,7 +215,6 @@ func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error)
 		}
 		return nil, Draft{}, fmt.Errorf("generating %s key %s: %w", in.Purpose, in.ID, err)
 	}
-	r := record{ID: in.ID, Purpose: in.Purpose, Label: in.Label, Algorithm: in.Algorithm, Ref: in.Ref, Birth: birth}
 	key, err := k.key(r)
 	if err != nil {
 		return nil, Draft{}, err
@@ -214,14 +223,16 @@ func (k *Keystore) Generate(ctx context.Context, in Intent) (*Key, Draft, error)
 	if err != nil {
 		return nil, Draft{}, fmt.Errorf("encoding key record: %w", err)
 	}
-	body, err := audit.Event{Kind: audit.KindKeyBirth, Actor: in.Actor, Subject: in.ID.String(), Detail: r}.Body()
+	body, err := audit.Event{Kind: audit.KindKeyBirth, Actor: in.Actor, Subject: in.ID.String(), Detail: r.logged()}.Body()
 	if err != nil {
 		return nil, Draft{}, err
 	}
 	return key, Draft{
-		Put:    []store.Put{{Collection: records, Key: in.ID[:], Value: value}, {Collection: intents, Key: in.ID[:]}},
-		Expect: []store.Expect{{Collection: records, Key: in.ID[:]}, {Collection: intents, Key: in.ID[:], Version: in.version}},
+		Put:    []store.Put{{Collection: r.custody().collection(), Key: in.ID[:], Value: value}, {Collection: intents, Key: in.ID[:]}},
+		Expect: []store.Expect{{Collection: r.custody().collection(), Key: in.ID[:]}, {Collection: intents, Key: in.ID[:], Version: in.version}},
 		Audit:  [][]byte{body},
+		Spend:  spend,
+		serial: r.Birth.Token.Serial,
 	}, nil
 }
 
@@ -237,7 +248,7 @@ func (k *Keystore) Create(ctx context.Context, actor audit.Actor, w Want) (*Key,
 	}
 	// From here on the key exists: a caller who leaves must not leave it behind without its record.
 	ctx = context.WithoutCancel(ctx)
-	if _, err := k.st.Commit(ctx, store.Mutation{Put: d.Put, Expect: d.Expect, Audit: d.Audit}); err != nil {
+	if _, err := k.st.Commit(ctx, store.Mutation{Put: d.Put, Expect: d.Expect, Spend: d.Spend, Audit: d.Audit}); err != nil {
 		return nil, errors.Join(fmt.Errorf("recording %s key: %w", w.Purpose, err), k.takeBack(ctx, key, err))
 	}
 	return key, nil
@@ -247,6 +258,9 @@ func (k *Keystore) Create(ctx context.Context, actor audit.Actor, w Want) (*Key,
 func (k *Keystore) takeBack(ctx context.Context, key *Key, err error) error {
 	if errors.Is(err, store.ErrUnknownOutcome) {
 		return nil
+	}
+	if key.wrapped != nil {
+		return nil // it is nowhere
 	}
 	return key.home.lose(ctx, key.id)
 }
@@ -259,12 +273,9 @@ func (k *Keystore) Key(ctx context.Context, id ID) (*Key, error) {
 	if key != nil {
 		return key, nil
 	}
-	r, _, err := k.record(ctx, id)
+	r, err := k.living(ctx, id)
 	if err != nil {
 		return nil, err
-	}
-	if r.Destroyed != nil {
-		return nil, fmt.Errorf("key %s was destroyed %s: %w", id, r.Destroyed.Format(time.DateOnly), ErrKeyNotFound)
 	}
 	if key, err = k.key(r); err != nil {
 		return nil, err
@@ -286,8 +297,17 @@ func (k *Keystore) keep(key *Key) {
 }
 
 func (k *Keystore) record(ctx context.Context, id ID) (record, store.Version, error) {
+	r, v, err := k.stored(ctx, records, id)
+	if errors.Is(err, ErrKeyNotFound) {
+		return k.stored(ctx, wrappedKeys, id)
+	}
+	return r, v, err
+}
+
+// stored reads a record of one custody.
+func (k *Keystore) stored(ctx context.Context, c *store.Collection, id ID) (record, store.Version, error) {
 	var r record
-	it, err := k.st.Get(ctx, records, id[:])
+	it, err := k.st.Get(ctx, c, id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return r, 0, fmt.Errorf("key %s: %w", id, ErrKeyNotFound)
 	}
@@ -309,7 +329,7 @@ func (k *Keystore) Birth(ctx context.Context, id ID) (hsm.Birth, error) {
 // ByPurpose returns the one living key of an appliance purpose; ErrKeyNotFound when there is none or more than one.
 func (k *Keystore) ByPurpose(ctx context.Context, p Purpose) (*Key, error) {
 	var found []ID
-	err := k.each(ctx, "purpose", []byte(p), func(r record) bool {
+	err := k.each(ctx, records, "purpose", []byte(p), func(r record) bool {
 		if r.Purpose == p && r.Destroyed == nil && r.Retired == nil {
 			found = append(found, r.ID)
 		}
@@ -327,13 +347,13 @@ func (k *Keystore) ByPurpose(ctx context.Context, p Purpose) (*Key, error) {
 // OfRef returns the living keys that were born for an order or a ceremony.
 func (k *Keystore) OfRef(ctx context.Context, ref string) ([]*Key, error) {
 	var ids []ID
-	err := k.each(ctx, "ref", []byte(ref), func(r record) bool {
+	take := func(r record) bool {
 		if r.Ref == ref && r.Destroyed == nil {
 			ids = append(ids, r.ID)
 		}
 		return true
-	})
-	if err != nil {
+	}
+	if err := errors.Join(k.each(ctx, records, "ref", []byte(ref), take), k.each(ctx, wrappedKeys, "ref", []byte(ref), take)); err != nil {
 		return nil, fmt.Errorf("looking for the keys of %s: %w", ref, err)
 	}
 	keys := make([]*Key, 0, len(ids))
@@ -348,9 +368,9 @@ func (k *Keystore) OfRef(ctx context.Context, ref string) ([]*Key, error) {
 }
 
 // each walks key records until f returns false.
-func (k *Keystore) each(ctx context.Context, index string, prefix []byte, f func(record) bool) error {
+func (k *Keystore) each(ctx context.Context, c *store.Collection, index string, prefix []byte, f func(record) bool) error {
 	for cursor := ""; ; {
-		page, err := k.st.List(ctx, records, index, prefix, cursor, 500)
+		page, err := k.st.List(ctx, c, index, prefix, cursor, 500)
 		if err != nil {
 			return fmt.Errorf("reading keys: %w", err)
 		}

@@ -182,7 +182,7 @@ func (k *Keystore) markAbandoned(ctx context.Context, in *Intent, held bool, act
 	}
 	_, err = k.st.Commit(ctx, store.Mutation{Audit: [][]byte{body},
 		Put:    []store.Put{{Collection: intents, Key: in.ID[:], Value: value}},
-		Expect: []store.Expect{{Collection: intents, Key: in.ID[:], Version: in.version}, {Collection: records, Key: in.ID[:]}}})
+		Expect: []store.Expect{{Collection: intents, Key: in.ID[:], Version: in.version}, {Collection: in.Custody.collection(), Key: in.ID[:]}}})
 	if err != nil {
 		return fmt.Errorf("abandoning key intent %s: %w", in.ID, err)
 	}
@@ -238,9 +238,9 @@ func (k *Keystore) strangers(ctx context.Context, found listings, open []Intent,
 	return here, nil
 }
 
-// livesAt says whether a living key's record names that place.
+// livesAt says whether a living key's record names that place. A wrapped key lives in none.
 func (k *Keystore) livesAt(ctx context.Context, at place) (bool, error) {
-	rec, _, err := k.record(ctx, at.id)
+	rec, _, err := k.stored(ctx, records, at.id)
 	if errors.Is(err, ErrKeyNotFound) {
 		return false, nil
 	}
@@ -249,7 +249,7 @@ func (k *Keystore) livesAt(ctx context.Context, at place) (bool, error) {
 
 func (k *Keystore) census(ctx context.Context, found listings, here map[place]bool, r *Reconciliation) error {
 	keys := map[*home]int64{}
-	err := k.each(ctx, "", nil, func(rec record) bool {
+	err := k.each(ctx, records, "", nil, func(rec record) bool {
 		if rec.Destroyed != nil {
 			return true
 		}
@@ -301,10 +301,14 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	if err != nil {
 		return err
 	}
+	if r.Purpose == PurposeKEK || r.Purpose == PurposeBinder {
+		return fmt.Errorf("key %s is for %s and goes with all that it wraps, or not at all: %w", id, r.Purpose, ErrKeyUse)
+	}
 	if r.Destroyed == nil {
 		t := now()
 		r.Destroyed = &t
 	}
+	r = r.logged() // the blob goes here; what backups hold of it goes with its KEK
 	value, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encoding key record: %w", err)
@@ -314,8 +318,8 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	if err != nil {
 		return err
 	}
-	if _, err := k.st.Commit(ctx, store.Mutation{Audit: [][]byte{body}, Put: []store.Put{{Collection: records, Key: id[:], Value: value}},
-		Expect: []store.Expect{{Collection: records, Key: id[:], Version: v}}}); err != nil {
+	if _, err := k.st.Commit(ctx, store.Mutation{Audit: [][]byte{body}, Put: []store.Put{{Collection: r.custody().collection(), Key: id[:], Value: value}},
+		Expect: []store.Expect{{Collection: r.custody().collection(), Key: id[:], Version: v}}}); err != nil {
 		return fmt.Errorf("recording the end of key %s: %w", id, err)
 	}
 	k.mu.Lock()
@@ -325,7 +329,9 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	if err := k.remove(ctx, h, id); err != nil {
 		return err
 	}
-	h.held.Add(-1)
+	if r.Wrapped == nil {
+		h.held.Add(-1)
+	}
 	return nil
 }
 

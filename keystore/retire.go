@@ -85,7 +85,7 @@ func (k *Keystore) Describe(ctx context.Context, id ID) (Listed, error) {
 // OfPurpose lists every key that ever was of a purpose, the living and the others.
 func (k *Keystore) OfPurpose(ctx context.Context, p Purpose) ([]Listed, error) {
 	var all []Listed
-	err := k.each(ctx, "purpose", []byte(p), func(r record) bool {
+	err := k.each(ctx, records, "purpose", []byte(p), func(r record) bool {
 		if r.Purpose == p {
 			all = append(all, r.listed())
 		}
