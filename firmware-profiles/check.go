@@ -13,7 +13,8 @@ var (
 	inputs         = []string{InputE32, InputNoZ, InputZDefault, InputZParam}
 	outputs        = []string{OutputRaw64, OutputDER, OutputBroken, OutputRaw128}
 	pointForms     = []string{PointDEROctet, PointRaw65, PointRaw64, PointDERBit, PointXY}
-	wrapAlgorithms = []string{"rsa", "ecdsa", "sm2"}
+	wrapAlgorithms = []string{"rsa", "ecdsa", "sm2", "kek"}
+	transports     = []string{"none", "rsa-oaep-sha1", "rsa-oaep-sha256", "rsa-pkcs"} // of wrap.kek
 	wrapMechanisms = []string{"none", "aes-kwp", "aes-kw", "aes-gcm"}
 	attributeNames = []string{"CKA_TOKEN", "CKA_PRIVATE", "CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_SIGN", "CKA_DECRYPT", "CKA_ENCRYPT",
 		"CKA_UNWRAP", "CKA_WRAP", "CKA_DERIVE", "CKA_SIGN_RECOVER", "CKA_VERIFY_RECOVER", "CKA_VERIFY", "CKA_MODIFIABLE", "CKA_COPYABLE",
@@ -100,7 +101,11 @@ func (p *Profile) checkLists() error {
 		if err := oneOf("wrap", alg, wrapAlgorithms); err != nil {
 			return err
 		}
-		if err := oneOf("wrap."+alg, mech, wrapMechanisms); err != nil {
+		of := wrapMechanisms
+		if alg == "kek" {
+			of = transports
+		}
+		if err := oneOf("wrap."+alg, mech, of); err != nil {
 			return err
 		}
 	}

@@ -248,6 +248,7 @@ func (e *epoch) checkMechanisms(m *Module) {
 		}
 	}
 	e.checkWrapping(m)
+	e.checkTransport(m)
 }
 
 func (e *epoch) offers(n need) bool {

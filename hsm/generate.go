@@ -56,6 +56,12 @@ func (s *session) generate(r GenerateRequest) (Birth, error) {
 	if a == nil {
 		return Birth{}, fmt.Errorf("algorithm %q: %w", r.Algorithm, ErrUnsupported)
 	}
+	if r.Portable {
+		var err error
+		if a, err = a.portable(); err != nil {
+			return Birth{}, err
+		}
+	}
 	if err := s.vacant(r); err != nil {
 		return Birth{}, err
 	}
@@ -135,6 +141,8 @@ func (s *session) birth(a *suite, r GenerateRequest, pub, work pkcs11.ObjectHand
 	switch {
 	case a.name == KEK:
 		err = s.tryKEK(work)
+	case a.name == Transport: // it cannot sign; that it unwraps shows when something is imported by it
+		err = s.readPublic(a, &b, pub)
 	case a.class == pkcs11.CKO_SECRET_KEY:
 		err = s.tryCipher(work)
 	default:

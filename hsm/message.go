@@ -105,6 +105,8 @@ type GenerateRequest struct {
 	ID        ObjectID
 	Label     string // ASCII, at most 64 bytes
 	Algorithm Algorithm
+	// Portable is for a KEK or its binding key that a ceremony carries into another token: extractable by wrapping until Lock.
+	Portable bool `json:",omitempty"`
 }
 
 // Attribute is one attribute read back from the private (or secret) object: "true", "false", a hexadecimal value, or "unknown" where

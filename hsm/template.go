@@ -172,7 +172,7 @@ func (m *Module) template(a *suite, r GenerateRequest, class uint, flags []flag)
 func (m *Module) publicTemplate(a *suite, r GenerateRequest) []*pkcs11.Attribute {
 	t := m.template(a, r, pkcs11.CKO_PUBLIC_KEY, a.publicFlags())
 	switch {
-	case a.name == RSA2048:
+	case a.keyType == pkcs11.CKK_RSA:
 		t = append(t, pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, rsaBits),
 			pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))
 	case a.asked:

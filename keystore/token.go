@@ -18,6 +18,11 @@ type Token interface {
 	GenerateWrapped(ctx context.Context, r hsm.WrapRequest) (hsm.WrappedBirth, error)
 	// Rewrap moves a wrapped key from under one KEK to another without its leaving the token in the clear.
 	Rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, error)
+	// Export wraps a portable KEK or binding key to another token's transport key; Import takes it over there as a copy that is never
+	// extractable; Lock ends the time in which the original is.
+	Export(ctx context.Context, r hsm.ExportRequest) ([]byte, error)
+	Import(ctx context.Context, r hsm.ImportRequest) (hsm.Birth, error)
+	Lock(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, error)
 	// Sign returns r‖s (64 bytes) for SM2 and ECDSA, the signature block for RSA, with a key of the token or a wrapped one. It does not
 	// verify.
 	Sign(ctx context.Context, r hsm.SignRequest) ([]byte, error)

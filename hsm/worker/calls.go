@@ -84,6 +84,21 @@ func (t *Token) Rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, e
 	return ask[hsm.Wrapped](ctx, t, kindRewrap, r)
 }
 
+// Export wraps a portable key to another token's transport key.
+func (t *Token) Export(ctx context.Context, r hsm.ExportRequest) ([]byte, error) {
+	return ask[[]byte](ctx, t, kindExport, r)
+}
+
+// Import takes over a key that Export wrapped.
+func (t *Token) Import(ctx context.Context, r hsm.ImportRequest) (hsm.Birth, error) {
+	return ask[hsm.Birth](ctx, t, kindImport, r)
+}
+
+// Lock ends a portable key's time.
+func (t *Token) Lock(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, error) {
+	return ask[hsm.Birth](ctx, t, kindLock, r)
+}
+
 // Encrypt runs AES-256-GCM in the token.
 func (t *Token) Encrypt(ctx context.Context, r hsm.CipherRequest) ([]byte, error) {
 	return ask[[]byte](ctx, t, kindEncrypt, r)

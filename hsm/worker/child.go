@@ -191,6 +191,12 @@ func (c *child) do(ctx context.Context, f frame) error {
 		return serveJSON(c, ctx, f, c.module.GenerateWrapped)
 	case kindRewrap:
 		return serveJSON(c, ctx, f, c.module.Rewrap)
+	case kindExport:
+		return serveJSON(c, ctx, f, c.module.Export)
+	case kindImport:
+		return serveJSON(c, ctx, f, c.module.Import)
+	case kindLock:
+		return serveJSON(c, ctx, f, c.module.Lock)
 	case kindRandom:
 		return serveJSON(c, ctx, f, c.module.Random)
 	}

@@ -27,6 +27,9 @@ const (
 	kindSignWrapped
 	kindGenerateWrapped
 	kindRewrap
+	kindExport
+	kindImport
+	kindLock
 	kindCancel // the call with this number is not waited for any more
 	kindPing
 	kindClose

@@ -65,6 +65,7 @@ func Run(t *testing.T, tok keystore.Token, algorithms ...hsm.Algorithm) {
 		})
 	}
 	t.Run("wrapped", func(t *testing.T) { c.wrapped(t, algorithms) })
+	t.Run("carried", c.carried)
 	t.Run("wrong algorithm", func(t *testing.T) { c.wrongAlgorithm(t, algorithms) })
 	t.Run("objects", func(t *testing.T) { c.objects(t, algorithms[0]) })
 	t.Run("data", c.data)
