@@ -248,7 +248,7 @@ func (s *session) readPublic(a *suite, b *Birth, pub pkcs11.ObjectHandle) error 
 
 // challenge has a key sign a random request of its own kind.
 func (s *session) challenge(a *suite, b *Birth, work pkcs11.ObjectHandle) error {
-	r, err := a.challenge(b.Public)
+	r, err := Trial(b.ID, a.name, b.Public)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBirth, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sealkeeper/keystore"
 	softhsmtest "sealkeeper/softhsm-test"
 	"sealkeeper/softhsm-test/conformance"
+	"sealkeeper/softhsm-test/simulator"
 )
 
 var _ keystore.Token = (*worker.Token)(nil)
@@ -63,6 +64,16 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("SoftHSM2", func(t *testing.T) {
 		conformance.Run(t, open(t, config(t, softhsmtest.New(t, softhsmtest.Plain()), "softhsm2")), hsm.ECDSAP256, hsm.RSA2048, hsm.AES256)
+	})
+	t.Run("a device that hashes", func(t *testing.T) { // the message crosses to the child
+		cfg := config(t, softhsmtest.New(t), "sansec")
+		p, err := cfg.Profile.Using("sm3-default-id-der")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := simulator.New(t, p)
+		cfg.Profile, cfg.Module, cfg.Serial, cfg.PINFile = p, k.Module, k.Serial, k.PINFile
+		conformance.Run(t, open(t, cfg), hsm.SM2)
 	})
 }
 

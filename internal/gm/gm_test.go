@@ -210,3 +210,22 @@ func FuzzDecodeLenient(f *testing.F) {
 		}
 	})
 }
+
+// A kept message remembers what its e is of, Z in front, through clones that go their own way.
+func TestKeptMessage(t *testing.T) {
+	key := katKey(t)
+	if key.NewMessage().Preimage() != nil {
+		t.Error("a message keeps its bytes unasked")
+	}
+	prefix := key.NewMessage().Keep()
+	prefix.Write([]byte("prefix "))
+	a, b := prefix.Clone(), prefix.Clone()
+	a.Write([]byte("one"))
+	b.Write([]byte("another"))
+	z := key.Z()
+	for want, m := range map[string]*gm.Message{"prefix one": a, "prefix another": b, "prefix ": prefix} {
+		if got := m.Preimage(); string(got) != string(z[:])+want || gm.SM3(got) != m.E() || m.E() != key.E([]byte(want)) {
+			t.Errorf("%q: %x", want, got)
+		}
+	}
+}

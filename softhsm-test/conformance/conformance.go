@@ -78,7 +78,7 @@ type body struct {
 	hashes bool // the token hashes SM2 messages itself
 }
 
-// request asks for a signature over something random: a digest, or a message where the token wants one.
+// request asks for a signature over something random: a digest, or a message longer than a frame where the token wants one.
 func (c *body) request(b hsm.Birth, a hsm.Algorithm) hsm.SignRequest {
 	r := hsm.SignRequest{Key: b.ID, Algorithm: a, Digest: digest()}
 	if a != hsm.SM2 || !c.hashes {
@@ -88,7 +88,7 @@ func (c *body) request(b hsm.Birth, a hsm.Algorithm) hsm.SignRequest {
 	if key, err := gm.NewPublicKey(b.Public); err == nil { // under another algorithm any Z will do
 		z = key.Z()
 	}
-	r.Message = append(z[:], bytes.Repeat(r.Digest[:], 300)...) // longer than a frame
+	r.Message = append(z[:], bytes.Repeat(r.Digest[:], 300)...)
 	r.Digest = gm.SM3(r.Message)
 	return r
 }
