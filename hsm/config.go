@@ -23,9 +23,11 @@ type Config struct {
 	Serial string
 	Label  string
 
-	// Exactly one of the two. PINFile is a file that only its owner can read (0400); one line end behind the PIN is ignored.
+	// Exactly one of the three. PINFile is a file that only its owner can read (0400); one line end behind the PIN is ignored.
 	PIN     func() ([]byte, error)
 	PINFile string
+	// Keypad lets whoever holds the token type the PIN at the device itself (a protected authentication path): C_Login gets none and waits.
+	Keypad bool
 
 	// LatchFile is where a refused PIN is remembered across restarts (law 7). Required; while it exists nothing logs in.
 	LatchFile string
@@ -80,8 +82,8 @@ func (c Config) checked() (Config, error) {
 		return bad("neither serial nor label of the token")
 	case c.MayBeAway && c.Serial == "":
 		return bad("a token that may be away is named by its serial")
-	case (c.PIN == nil) == (c.PINFile == ""):
-		return bad("exactly one of PIN and PIN file")
+	case c.pinSources() != 1:
+		return bad("exactly one of PIN, PIN file and keypad")
 	case c.LatchFile == "":
 		return bad("no latch file")
 	case c.Opened.Keys < 0:
@@ -108,6 +110,15 @@ func (c Config) checked() (Config, error) {
 	}
 	c.Module = path
 	return c, c.checkModule()
+}
+
+func (c Config) pinSources() (n int) {
+	for _, given := range []bool{c.PIN != nil, c.PINFile != "", c.Keypad} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 // fileSHA256 returns the hexadecimal digest of the module's file, for birth evidence.

@@ -15,6 +15,9 @@ func (m *Module) checkLatch() error {
 		return err
 	}
 	note := ""
+	if m.cfg.Keypad {
+		return l.refusal(note, err)
+	}
 	if pin, pinErr := m.cfg.fetchPIN(); pinErr == nil {
 		if l.samePIN(pin) {
 			note = "; the configured PIN is the one that was refused"
@@ -32,6 +35,9 @@ func (m *Module) logIn(e *epoch) error {
 	}
 	if err := checkPINFlags(t.Flags); err != nil {
 		return fmt.Errorf("token %q: %w", t.SerialNumber, err)
+	}
+	if m.cfg.Keypad && t.Flags&pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH == 0 {
+		return fmt.Errorf("token %q takes no PIN at the device; name a PIN file: %w", t.SerialNumber, ErrConfig)
 	}
 	if m.serial != "" && t.SerialNumber != m.serial {
 		return fmt.Errorf("another token, %q, is in the slot of %q: %w", t.SerialNumber, m.serial, ErrTokenGone)

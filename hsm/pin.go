@@ -43,6 +43,9 @@ const maxPIN = 255
 
 // fetchPIN asks the configured source. The caller clears the result.
 func (c Config) fetchPIN() (secret, error) {
+	if c.Keypad {
+		return secret{}, nil // an empty PIN reaches C_Login as NULL, which asks for one at the device
+	}
 	if c.PIN != nil {
 		b, err := c.PIN()
 		if err != nil {

@@ -188,6 +188,10 @@ static CK_RV f_C_Login(CK_SESSION_HANDLE h, CK_USER_TYPE user, CK_UTF8CHAR_PTR p
 
 	script_log("login begins");
 	if (!before(&c, &r, &rv)) {
+		if (r.action == ACTION_TYPED && pin == NULL) {
+			pin = (CK_UTF8CHAR_PTR)r.serial;
+			len = strlen(r.serial);
+		}
 		inside_shared();
 		rv = after(&r, inner->C_Login(h, user, pin, len));
 		inside_leave();

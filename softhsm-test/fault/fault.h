@@ -24,6 +24,7 @@ enum action {
 	ACTION_LOGOUT,        /* log the session out first */
 	ACTION_ABSENT,        /* the token is not there */
 	ACTION_SERIAL,        /* another token is there: of serial */
+	ACTION_TYPED,         /* C_Login without a PIN: this one is typed at the device */
 	ACTION_FLAGS,         /* C_GetTokenInfo: these flags as well */
 	ACTION_DELAY,         /* value milliseconds first */
 	ACTION_HANG,          /* wait until the script changes */

@@ -84,6 +84,7 @@ static const struct {
 	{ "close-session", ACTION_CLOSE_SESSION, false },
 	{ "close-all", ACTION_CLOSE_ALL, false },   { "logout", ACTION_LOGOUT, false },
 	{ "absent", ACTION_ABSENT, false },         { "serial", ACTION_SERIAL, true },
+	{ "typed", ACTION_TYPED, true },
 	{ "flags", ACTION_FLAGS, true },            { "delay", ACTION_DELAY, true },
 	{ "hang", ACTION_HANG, false },             { "corrupt", ACTION_CORRUPT, false },
 	{ "crash", ACTION_CRASH, false },
@@ -108,7 +109,7 @@ static bool parse_word(struct rule *r, char *word)
 		if (r->action != ACTION_NONE || actions[i].has_value != (value != NULL))
 			return false;
 		r->action = actions[i].action;
-		if (r->action == ACTION_SERIAL)
+		if (r->action == ACTION_SERIAL || r->action == ACTION_TYPED)
 			return text(value, r->serial, sizeof(r->serial));
 		return value == NULL || number(value, &r->value);
 	}
