@@ -29,10 +29,12 @@ import (
 
 // Config says where the appliance is and who calls.
 type Config struct {
-	Address     string        // https://host:port
-	CA          string        // PEM file that verifies the server
-	Certificate string        // PEM chain of the client; empty for the routes that need none
-	Key         string        // PEM key of the client
+	Address     string // https://host:port
+	CA          string // PEM file that verifies the server
+	Certificate string // PEM chain of the client; empty for the routes that need none
+	Key         string // PEM key of the client
+	// Identity is chain and key in place of the two files: the key may be one that is no file.
+	Identity    *tls.Certificate
 	Timeout     time.Duration // of one call; 60 s when zero
 	Connections int           // idle connections kept; 64 when zero
 }
@@ -54,7 +56,9 @@ func New(c Config) (*Client, error) {
 		return nil, fmt.Errorf("reading the appliance's CA: no certificate in %s", c.CA)
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
-	if c.Certificate != "" {
+	if c.Identity != nil {
+		conf.Certificates = []tls.Certificate{*c.Identity}
+	} else if c.Certificate != "" {
 		own, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
 		if err != nil {
 			return nil, fmt.Errorf("reading the client's certificate: %w", err)

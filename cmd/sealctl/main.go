@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sealkeeper/client"
+	"sealkeeper/hsm"
 )
 
 var version = "dev"
@@ -46,12 +47,14 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	cmd := root()
+	s := &settings{}
+	s.begin(ctx)
+	cmd := s.root()
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(errs)
 	used, err := cmd.ExecuteContextC(ctx)
-	return code(usage(used, err), errs)
+	return code(errors.Join(usage(used, err), s.end()), errs)
 }
 
 // usage points at the help where cobra's own complaint about flags does not.
@@ -95,10 +98,12 @@ func code(err error, errs io.Writer) int {
 type settings struct {
 	server, ca, cert, key, output string
 	idempotency                   string // of a mutating command
+
+	ctx    context.Context // of the command; crypto.Signer takes none
+	opened *hsm.Module     // the token with the caller's key, when it is in one
 }
 
-func root() *cobra.Command {
-	s := &settings{}
+func (s *settings) root() *cobra.Command {
 	cmd := &cobra.Command{Use: "sealctl", Short: "掌印 operator's command", Version: version, SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.ArbitraryArgs, RunE: wantVerb,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -112,7 +117,7 @@ func root() *cobra.Command {
 	f.StringVar(&s.server, "server", env("SEALCTL_SERVER", "https://127.0.0.1:8443"), "address of the appliance (SEALCTL_SERVER)")
 	f.StringVar(&s.ca, "ca", env("SEALCTL_CA", "ca.pem"), "PEM file that verifies the appliance (SEALCTL_CA)")
 	f.StringVar(&s.cert, "cert", env("SEALCTL_CERT", ""), "PEM chain of your certificate (SEALCTL_CERT)")
-	f.StringVar(&s.key, "key", env("SEALCTL_KEY", ""), "PEM file of your key (SEALCTL_KEY)")
+	f.StringVar(&s.key, "key", env("SEALCTL_KEY", ""), "PEM file of your key, or a reference to one in a token (SEALCTL_KEY)")
 	f.StringVarP(&s.output, "output", "o", "table", "table or json")
 	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
 		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), s.ceremony(), exitCodes())
