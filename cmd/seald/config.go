@@ -52,6 +52,7 @@ type Config struct {
 	PKI      PKIConfig      `yaml:"pki"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
+	Custody  CustodyConfig  `yaml:"custody"`
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
 	// Verification is whom verifications trust beside this appliance. Cannot cause a false signature.
@@ -207,6 +208,7 @@ func (c *Config) defaults() {
 	}
 	c.Issuance.Release, c.Issuance.SealYears = or(c.Issuance.Release, "together"), or(c.Issuance.SealYears, 3)
 	c.Issuance.SealVersion = or(c.Issuance.SealVersion, 4)
+	c.Custody.Seals = or(c.Custody.Seals, "resident")
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
 	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
 	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
@@ -269,6 +271,7 @@ func (c *Config) check() error {
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log must be debug, info, warn or error")
 	need(c.Store.Path != "", "store.path is missing")
 	c.checkTokens(need)
+	c.Custody.check(need)
 	need(c.Mode != "production" || len(c.Modules) > 0, "modules: production mode wants the list of PKCS#11 libraries that may be loaded")
 	for _, m := range c.Modules {
 		need(m.Path != "" && (m.SHA256 == "" || sha256Hex.MatchString(m.SHA256)), "modules: each needs a path, and sha256 is 64 hexadecimal digits")

@@ -85,8 +85,10 @@ func (a *appliance) openKeys(ctx context.Context) (err error) {
 	if a.tokens, err = openTokens(ctx, a.cfg, true, a.log); err != nil {
 		return err
 	}
-	a.keys, err = keystore.OpenSeveral(ctx, a.tokens, a.store, a.log)
-	return err
+	if a.keys, err = keystore.OpenSeveral(ctx, a.tokens, a.store, a.log); err != nil {
+		return err
+	}
+	return a.cfg.Custody.apply(a.keys)
 }
 
 // openRecords opens the libraries that need nothing but the store and the keys.

@@ -93,7 +93,7 @@ func initialise(ctx context.Context, p *Plan, log *slog.Logger, tell func(string
 			err = errors.Join(err, c.undo(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{c.open, c.makeKeys, c.certifySM2, c.certifyTLS, c.certifyTSA, c.found, c.startLog, c.writeConfig} {
+	for _, step := range []func(context.Context) error{c.open, c.makeKeys, c.makeKEK, c.certifySM2, c.certifyTLS, c.certifyTSA, c.found, c.startLog, c.writeConfig} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -38,6 +38,7 @@ type PlanConfig struct {
 	Further  []TokenConfig  `yaml:"further_tokens"`
 	Sources  SourcesConfig  `yaml:"sources"`
 	Issuance IssuanceConfig `yaml:"issuance"`
+	Custody  CustodyConfig  `yaml:"custody"`
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
 
@@ -113,7 +114,7 @@ func (p *Plan) check() error {
 func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Profiles: p.Config.Profiles, Token: p.Config.Token, FurtherTokens: p.Config.Further,
-		Sources: p.Config.Sources, Issuance: p.Config.Issuance, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
+		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Custody: p.Config.Custody, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Store: StoreConfig{at("sealkeeper.db")},
 		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
 		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}

@@ -80,6 +80,7 @@ func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listen
 	g.Go(func() error { a.issuance.Run(ctx); return nil })
 	g.Go(func() error { return a.audit.Run(ctx) })
 	g.Go(func() error { a.settleTokens(ctx, settleEvery); return nil })
+	g.Go(func() error { a.rewrap(ctx); return nil })
 	g.Go(func() error {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)

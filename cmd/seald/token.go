@@ -54,7 +54,7 @@ func openToken(ctx context.Context, c *Config, t *TokenConfig, profile *firmware
 	m := keystore.Member{Serial: t.Serial, Label: t.Label, Births: t.Births, Admit: c.admit}
 	var err error
 	m.Token, err = openIsolated(ctx, t, hsm.Config{Module: t.Module, Allowed: c.Modules, Profile: profile, Serial: t.Serial, Label: t.Label,
-		PINFile: t.PINFile, LatchFile: t.LatchFile, MaxSessions: t.Sessions, MayBeAway: mayBeAway, Log: log})
+		PINFile: t.PINFile, LatchFile: t.LatchFile, MaxSessions: t.Sessions, MayBeAway: mayBeAway, Opened: c.Custody.opened(), Log: log})
 	if err != nil {
 		return m, fmt.Errorf("opening token: %w", err)
 	}

@@ -21,11 +21,13 @@ var (
 	tokenFinds     = describe("sealkeeper_token_find_objects_total", "C_FindObjects calls; must not grow with signatures.")
 	tokenEvictions = describe("sealkeeper_token_evictions_total", "Sessions dropped after an error.")
 	tokenRelogins  = describe("sealkeeper_token_relogins_total", "Logins restored.")
+	tokenUnwraps   = describe("sealkeeper_token_unwraps_total", "Wrapped keys that were opened.")
+	tokenUnwrapped = describe("sealkeeper_token_keys_open", "Wrapped keys that are open now.")
 	tokenIdle      = describe("sealkeeper_token_sessions_idle", "Sessions waiting in the pool.")
 )
 
 func (m tokenMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{tokenUp, tokenKeys, tokenSigns, tokenFinds, tokenEvictions, tokenRelogins, tokenIdle} {
+	for _, d := range []*prometheus.Desc{tokenUp, tokenKeys, tokenSigns, tokenFinds, tokenEvictions, tokenRelogins, tokenUnwraps, tokenUnwrapped, tokenIdle} {
 		ch <- d
 	}
 }
@@ -45,6 +47,8 @@ func (m tokenMetrics) Collect(ch chan<- prometheus.Metric) {
 		show(tokenFinds, prometheus.CounterValue, float64(t.Stats.FindObjects))
 		show(tokenEvictions, prometheus.CounterValue, float64(t.Stats.Evictions))
 		show(tokenRelogins, prometheus.CounterValue, float64(t.Stats.Relogins))
+		show(tokenUnwraps, prometheus.CounterValue, float64(t.Stats.Unwraps))
+		show(tokenUnwrapped, prometheus.GaugeValue, float64(t.Stats.Unwrapped))
 		show(tokenIdle, prometheus.GaugeValue, float64(t.Stats.Idle))
 	}
 }
