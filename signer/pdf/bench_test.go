@@ -153,3 +153,38 @@ func material(b *testing.B, dir string, doc, picture []byte) {
 		}
 	}
 }
+
+// TestMemory: all that is ever allocated for a signature, garbage included, stays under twice the document; with the document itself that bounds
+// the peak by three times its size, whatever the collector does.
+func TestMemory(t *testing.T) {
+	lines := make([]string, 16<<20/64)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("%032d", i)
+	}
+	doc, r := pdfgen.Document("contract", 1, lines...), request(t, corner)
+	var err error
+	if r.Image, err = NewImage(r.Picture, Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	d, err := Open(doc, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := d.Prepare(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := gm.NewSM3()
+	for _, part := range draft.Covered() {
+		h.Write(part)
+	}
+	if _, err := draft.Embed(append([]byte{0x30, 0x20}, h.Sum(nil)...)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if used, bound := after.TotalAlloc-before.TotalAlloc, 2*uint64(len(doc)); used > bound {
+		t.Errorf("%d bytes allocated in all for %d, bound %d", used, len(doc), bound)
+	}
+}

@@ -46,7 +46,7 @@ const (
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,127}$`)
 
-// Draft is a document on the way to being signed. It is immutable.
+// Draft is a document on the way to being signed. It is immutable until Embed.
 type Draft struct {
 	prepared []byte
 	gap      [2]int // of the value: from < to behind >
@@ -65,21 +65,25 @@ func (d *Draft) Covered() [2][]byte {
 // Prepared returns the document with its empty place, for package function Embed; it must not be modified.
 func (d *Draft) Prepared() []byte { return d.prepared }
 
-// Embed returns the signed document. ErrReserve when the value does not fit; nothing is cut off.
+// Embed returns the signed document, in the draft's own bytes: what Prepared gave is no longer empty, and a document is not held a third time.
+// ErrReserve when the value does not fit, and nothing is changed; nothing is cut off.
 func (d *Draft) Embed(contents []byte) ([]byte, error) {
 	return fill(d.prepared, d.gap, contents)
 }
 
-func fill(prepared []byte, gap [2]int, contents []byte) ([]byte, error) {
+// fill writes a value into its place, zeros behind it.
+func fill(out []byte, gap [2]int, contents []byte) ([]byte, error) {
 	if room := (gap[1] - gap[0] - 2) / 2; len(contents) == 0 || len(contents) > room {
 		return nil, fmt.Errorf("%d bytes into %d: %w", len(contents), room, ErrReserve)
 	}
-	out := bytes.Clone(prepared)
 	const digits = "0123456789ABCDEF"
 	at := gap[0] + 1
 	for _, c := range contents {
 		out[at], out[at+1] = digits[c>>4], digits[c&15]
 		at += 2
+	}
+	for ; at < gap[1]-1; at++ {
+		out[at] = '0'
 	}
 	return out, nil
 }
@@ -103,7 +107,7 @@ func Embed(prepared, contents []byte) ([]byte, error) {
 		len(bytes.Trim(prepared[from+1:to-1], "0")) > 0 {
 		return nil, fmt.Errorf("ByteRange names no empty place: %w", ErrPrepared)
 	}
-	return fill(prepared, [2]int{from, to}, contents)
+	return fill(bytes.Clone(prepared), [2]int{from, to}, contents)
 }
 
 func (r *Request) check() error {

@@ -169,14 +169,38 @@ func TestEmbedRefusals(t *testing.T) {
 	if _, err := Embed(draft.Prepared(), nil); !errors.Is(err, ErrReserve) {
 		t.Errorf("nothing: %v", err)
 	}
+	empty := bytes.Clone(draft.Prepared())
 	full, err := draft.Embed(bytes.Repeat([]byte{0x30}, 100))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{"full already": full, "no signature": plain(1, ""), "cut": draft.Prepared()[:len(draft.Prepared())-1],
-		"more behind": append(bytes.Clone(draft.Prepared()), ' '), "nothing": nil} {
+	for name, b := range map[string][]byte{"full already": full, "no signature": plain(1, ""), "cut": empty[:len(empty)-1],
+		"more behind": append(bytes.Clone(empty), ' '), "nothing": nil} {
 		if _, err := Embed(b, []byte{0x30}); !errors.Is(err, ErrPrepared) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestEmbedAgain: a value takes the whole place, whatever stood there.
+func TestEmbedAgain(t *testing.T) {
+	d, err := Open(plain(1, ""), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := d.Prepare(request(t, corner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, short := bytes.Clone(draft.Prepared()), []byte{0x30, 0}
+	if _, err := draft.Embed(bytes.Repeat([]byte{0xFF}, 200)); err != nil {
+		t.Fatal(err)
+	}
+	want, err := Embed(empty, short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := draft.Embed(short); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the longer value shows through, or %v", err)
 	}
 }
