@@ -73,6 +73,9 @@ func attach(path string) (*pkcs11.Ctx, error) {
 	if raw := attached.raw[path]; raw != nil {
 		return raw, nil
 	}
+	if err := loads(path); err != nil {
+		return nil, err
+	}
 	raw := pkcs11.New(path)
 	if raw == nil {
 		return nil, fmt.Errorf("loading %s: not a PKCS#11 module: %w", path, ErrConfig)

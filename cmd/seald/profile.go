@@ -11,9 +11,6 @@ import (
 	"sealkeeper/hsm/worker"
 )
 
-// autoProfile in place of a profile's id has the module and the token choose.
-const autoProfile = "auto"
-
 // profiles are those of the configured tokens, in their order, chosen before any of them is opened.
 func (c *Config) profiles(ctx context.Context, set *firmware.Set, log *slog.Logger) ([]*firmware.Profile, error) {
 	var all []*firmware.Profile
@@ -30,7 +27,7 @@ func (c *Config) profiles(ctx context.Context, set *firmware.Set, log *slog.Logg
 // profile is the named one, or the one that fits the library, the token and its mechanism list. These are asked in a child process of their own, which
 // gets no PIN. Two that fit, or none, are refused: nothing is guessed about a device that keeps seal keys.
 func (c *Config) profile(ctx context.Context, t *TokenConfig, set *firmware.Set, log *slog.Logger) (*firmware.Profile, error) {
-	if t.Profile != autoProfile {
+	if t.Profile != hsm.Auto {
 		return set.Profile(t.Profile)
 	}
 	facts, err := worker.Identify(ctx, worker.Config{Hang: t.HangAfter,

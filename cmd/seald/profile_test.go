@@ -67,6 +67,12 @@ func TestAutoProfile(t *testing.T) {
 			}
 		})
 	}
+	named := auto(t, softhsmtest.New(t))
+	named.Token.Profile = "feitian"
+	if _, err := named.profiles(t.Context(), set, slog.New(slog.DiscardHandler)); !errors.Is(err, firmware.ErrIncomplete) ||
+		!strings.Contains(err.Error(), "from the SDK's pkcs11.h") {
+		t.Errorf("a profile that says what the vendor must supply: %v", err)
+	}
 	away := auto(t, softhsmtest.New(t))
 	away.Token.Serial = "0000000000000000"
 	if _, err := away.profiles(t.Context(), set, slog.New(slog.DiscardHandler)); !errors.Is(err, hsm.ErrTokenGone) {
@@ -76,7 +82,7 @@ func TestAutoProfile(t *testing.T) {
 
 func auto(t *testing.T, k *softhsmtest.Token) *Config {
 	t.Helper()
-	c := &Config{Mode: "demo", Token: TokenConfig{Module: k.Module, Profile: autoProfile, Serial: k.Serial, PINFile: k.PINFile,
+	c := &Config{Mode: "demo", Token: TokenConfig{Module: k.Module, Profile: hsm.Auto, Serial: k.Serial, PINFile: k.PINFile,
 		LatchFile: filepath.Join(t.TempDir(), "latch.json")}}
 	c.defaults()
 	return c
