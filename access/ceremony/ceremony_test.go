@@ -22,7 +22,7 @@ func TestRules(t *testing.T) {
 	}{{access.RoleSystem, "s"}, {access.RoleSecurity, "x"}, {access.RoleAudit, "a"}, {access.RoleDepartment, "d"}, {access.RoleRegistration, "r"},
 		{access.RolePublicSecurity, "p"}, {access.RoleELicence, "e"}, {"", "?"}, {"root", "!"}}
 	want := map[ceremony.Action]string{ // who asks / who approves
-		"renew-key": "s/xa", "destroy-key": "s/xa", "destroy-orphan": "s/xa", "make-kek": "s/xa", "replicate-kek": "s/xa",
+		"renew-key": "s/xa", "destroy-key": "s/xa", "destroy-orphan": "s/xa", "make-kek": "s/xa", "retire-kek": "s/xa", "destroy-kek": "s/xa", "replicate-kek": "s/xa",
 		"clear-pin-latch": "s/xa", "register-operator": "x/sa",
 	}
 	if len(want) != len(ceremony.Actions()) {
@@ -164,7 +164,7 @@ func TestDraftRefused(t *testing.T) {
 		{"wrong role", plan, w.keeper.Actor(), ceremony.ErrRole},
 		{"no officer", plan, access.Actor{Client: w.system.ID, Role: access.RoleDepartment}, access.ErrNotEntitled},
 		{"not registered", plan, newPerson(t, "stranger", access.RoleSystem).Actor(), access.ErrNotEntitled},
-		{"what this appliance cannot do", with("action: renew-key\n    purpose: seal-maker", "action: make-kek\n    token: '1'"), w.system.Actor(), ceremony.ErrNoAct},
+		{"what this appliance cannot do", with("action: renew-key\n    purpose: seal-maker", "action: make-kek"), w.system.Actor(), ceremony.ErrNoAct},
 	} {
 		before := w.bolt.State().Size
 		if _, err := w.Draft(t.Context(), nil, c.by, c.text); !errors.Is(err, c.want) {

@@ -127,7 +127,7 @@ func (s Step) check() error {
 	}
 	for _, f := range s.fields() {
 		if (f.value != "") != takes[f.name] {
-			return fmt.Errorf("%s takes %s, not %q: %w", s.Action, strings.Join(r.takes, ", "), f.name, ErrPlan)
+			return fmt.Errorf("%s takes [%s], look at %q: %w", s.Action, strings.Join(r.takes, ", "), f.name, ErrPlan)
 		}
 	}
 	if b, err := hex.DecodeString(s.Key); err != nil || s.Key != "" && len(b) != 16 || hex.EncodeToString(b) != s.Key {

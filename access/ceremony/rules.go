@@ -15,8 +15,10 @@ const (
 	RenewKey         Action = "renew-key"         // a key of the appliance's own and its certificate, in place of the one of the same purpose
 	DestroyKey       Action = "destroy-key"       // a key of this store that nothing uses any more
 	DestroyOrphan    Action = "destroy-orphan"    // a key in the token that no record of this store claims
-	MakeKEK          Action = "make-kek"          // a key that wraps seal keys
-	ReplicateKEK     Action = "replicate-kek"     // the same key in a second token
+	MakeKEK          Action = "make-kek"          // a key that wraps seal keys, with its binding key
+	RetireKEK        Action = "retire-kek"        // no key is born under it any more, and those it has move to another
+	DestroyKEK       Action = "destroy-kek"       // a retired one under which no key lives
+	ReplicateKEK     Action = "replicate-kek"     // the same one in a second token
 	ClearPINLatch    Action = "clear-pin-latch"   // let the token's PIN be tried again
 	RegisterOperator Action = "register-operator" // an officer's client certificate
 )
@@ -40,7 +42,9 @@ var rules = map[Action]rule{
 	RenewKey:         {system, notSystem, 2, []string{"purpose"}},
 	DestroyKey:       {system, notSystem, 2, []string{"key"}},
 	DestroyOrphan:    {system, notSystem, 2, []string{"key"}},
-	MakeKEK:          {system, notSystem, 2, []string{"token"}},
+	MakeKEK:          {system, notSystem, 2, nil},
+	RetireKEK:        {system, notSystem, 2, []string{"key"}},
+	DestroyKEK:       {system, notSystem, 2, []string{"key"}},
 	ReplicateKEK:     {system, notSystem, 2, []string{"key", "token"}},
 	ClearPINLatch:    {system, notSystem, 1, []string{"token"}},
 	RegisterOperator: {security, notKeepers, 1, []string{"name", "role", "person", "csr"}},

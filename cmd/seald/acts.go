@@ -28,6 +28,9 @@ func (a *appliance) acts() map[ceremony.Action]ceremony.Act {
 		ceremony.RenewKey:         {Prepare: a.prepareRenewal, Finish: a.finishRenewal},
 		ceremony.DestroyKey:       {Prepare: a.prepareDestruction, Finish: a.finishDestruction},
 		ceremony.DestroyOrphan:    {Prepare: a.prepareOrphan, Finish: a.finishOrphan},
+		ceremony.MakeKEK:          {Finish: a.makeNextKEK},
+		ceremony.RetireKEK:        {Prepare: a.prepareKEK, Finish: a.retireKEK},
+		ceremony.DestroyKEK:       {Prepare: a.prepareKEK, Finish: a.destroyKEK},
 		ceremony.ClearPINLatch:    {Prepare: a.prepareLatch, Finish: a.finishLatch},
 		ceremony.RegisterOperator: {Prepare: a.prepareOperator},
 	}
