@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
 	"sealkeeper/client"
 	"sealkeeper/hsm"
+	"sealkeeper/seal"
 	"sealkeeper/softhsm-test/stage"
 )
 
@@ -154,5 +156,38 @@ func TestCeremonyClearsLatch(t *testing.T) {
 	}
 	if exit, out, errs := s.sealctl(t, "audit", "health"); exit != 0 {
 		t.Errorf("health: %d %s%s", exit, out, errs)
+	}
+}
+
+// TestCeremonyRenewsMaker: seals of both makers verify on the appliance after the change, and both sign.
+func TestCeremonyRenewsMaker(t *testing.T) {
+	s := own(t, stage.Config{})
+	before := mustOf(s.establish(t.Context()))(t)
+	c := s.carry(t, "system", planned(t, t.TempDir(), "  - action: renew-key\n    purpose: seal-maker\n", 2), "security", "audit")
+	var made struct{ Retired string }
+	if err := json.Unmarshal(c.Steps[0].Result, &made); err != nil {
+		t.Fatal(err)
+	}
+	s.stopAnd(t, func() {}) // in force at the next start
+	after := mustOf(s.establish(t.Context()))(t)
+	s.carry(t, "system", planned(t, t.TempDir(), "  - action: destroy-key\n    key: "+made.Retired+"\n", 2), "security", "audit")
+	if err := s.grant(t.Context(), func(g *access.Grant) { g.AnyOwner = true }); err != nil {
+		t.Fatal(err)
+	}
+	makers := map[string]bool{}
+	for name, e := range map[string]*enterprise{"before": before, "after": after} {
+		esl := mustOf(s.as(t, "system").ESL(t.Context(), e.seals["01"]))(t)
+		r := mustOf(s.as(t, "system").Verify(t.Context(), "seal.esl", esl))(t)
+		if r.Verdict != "valid" {
+			t.Errorf("%s: %+v", name, r)
+		}
+		p := mustOf(seal.Parse(esl))(t)
+		makers[string(p.MakerCert)] = true
+		if _, err := s.approved(t, askDigest(e.seals["01"], []byte("示例")), e.phone).sign(t, s.as(t, "department")); err != nil {
+			t.Errorf("%s signs: %v", name, err)
+		}
+	}
+	if len(makers) != 2 {
+		t.Errorf("%d makers", len(makers))
 	}
 }
