@@ -18,9 +18,9 @@ import (
 type probing struct {
 	*settings
 	tokenFlags
-	profiles, id, by, out string
-	signatures, most      int
-	span                  time.Duration
+	profiles, against, id, by, out string
+	signatures, most               int
+	span                           time.Duration
 }
 
 // measured is what --output json prints.
@@ -46,6 +46,7 @@ appliance could not use the token under the measured profile.`,
 	p.choose(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.profiles, "profiles", "", "folder with further profiles to compare with (default: as the daemon's)")
+	f.StringVar(&p.against, "profile", "", "profile to compare with and to try first (default: the one that fits library and token by name)")
 	f.StringVar(&p.id, "id", "", "id of the printed profile (default: measured- and the model)")
 	f.StringVar(&p.by, "by", "", "who answers for the measurement; needed for a real device")
 	f.StringVar(&p.out, "out", "-", "new file for the profile")
@@ -89,7 +90,7 @@ func (p *probing) run(cmd *cobra.Command) error {
 	}
 	defer forget()
 	step, stop := steps(cmd.ErrOrStderr())
-	f, err := probe.Run(cmd.Context(), cfg, probe.Options{Set: set, By: p.by, ID: p.id, Signatures: p.signatures, Sessions: p.most, Span: p.span, Progress: step})
+	f, err := probe.Run(cmd.Context(), cfg, probe.Options{Set: set, Against: p.against, By: p.by, ID: p.id, Signatures: p.signatures, Sessions: p.most, Span: p.span, Progress: step})
 	stop()
 	if err != nil {
 		return p.broken(cmd, f, err)

@@ -45,9 +45,12 @@ type Listed struct {
 type SM2 struct {
 	KeyType   firmware.Number `json:"key_type"`
 	Mechanism firmware.Number `json:"mechanism"`
-	ECParams  bool            `json:"ec_params"` // with the curve's OID in the public template
-	Typed     bool            `json:"typed"`     // with CKA_KEY_TYPE in the templates
-	Templates []Template      `json:"templates"` // every one that was tried
+	ECParams  bool            `json:"ec_params"`                 // with the curve's OID in the public template
+	Typed     bool            `json:"typed"`                     // with CKA_KEY_TYPE in the templates
+	Bits      firmware.Number `json:"bits_attribute,omitempty"`  // a vendor's own attribute for the length, where templates need it
+	Value     firmware.Number `json:"value_attribute,omitempty"` // a vendor's own attribute for the private number; it is refused
+	Exposed   []string        `json:"exposed,omitempty"`         // attributes that give the private number away
+	Templates []Template      `json:"templates"`                 // every one that was tried
 	Point     Point           `json:"point"`
 	Sign      []Sign          `json:"sign"`
 }
@@ -57,14 +60,17 @@ type Template struct {
 	Mechanism firmware.Number `json:"mechanism"`
 	KeyType   firmware.Number `json:"key_type"` // 0: without
 	ECParams  bool            `json:"ec_params"`
+	Bits      firmware.Number `json:"bits_attribute,omitempty"`
 	Outcome   string          `json:"outcome"` // "SM2 key", or what came instead
 }
 
 // Point is how CKA_EC_POINT reads.
 type Point struct {
-	Form      string `json:"form"` // of package firmware
-	OnPrivate bool   `json:"on_private"`
-	Params    bool   `json:"ec_params_readable"`
+	Form      string          `json:"form"`        // of package firmware
+	X         firmware.Number `json:"x,omitempty"` // attributes of the coordinates, in the form xy
+	Y         firmware.Number `json:"y,omitempty"`
+	OnPrivate bool            `json:"on_private"`
+	Params    bool            `json:"ec_params_readable"`
 }
 
 // Sign is what one mechanism did. Input and Output are empty where no hypothesis, or more than one, holds.

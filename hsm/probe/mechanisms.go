@@ -51,7 +51,9 @@ func (r *run) offers(number, use uint) bool { return r.flags[number]&use != 0 }
 func (r *run) known() map[uint][]string {
 	out := map[uint][]string{}
 	for _, p := range r.profiles() {
-		out[uint(p.SM2.KeyGen.Mechanism)] = append(out[uint(p.SM2.KeyGen.Mechanism)], p.ID+": sm2.keygen")
+		if n := uint(p.SM2.KeyGen.Mechanism); n != 0 {
+			out[n] = append(out[n], p.ID+": sm2.keygen")
+		}
 		for name, m := range p.SM2.Sign {
 			out[uint(m.Mechanism)] = append(out[uint(m.Mechanism)], fmt.Sprintf("%s: sm2.sign.%s", p.ID, name))
 		}
@@ -69,7 +71,7 @@ func (r *run) profiles() []*firmware.Profile {
 		all = append(all, p)
 	}
 	for _, id := range r.o.Set.IDs() {
-		if p, err := r.o.Set.Profile(id); err == nil && p.SM2 != nil && p != r.f.shipped {
+		if p, err := r.o.Set.Lookup(id); err == nil && p.SM2 != nil && p != r.f.shipped {
 			all = append(all, p)
 		}
 	}

@@ -50,11 +50,5 @@ func OnceWrapped(ctx context.Context, m *hsm.Module, a hsm.Algorithm) (left stri
 	if err != nil {
 		return "", fmt.Errorf("making a wrapped key: %w", err)
 	}
-	r := hsm.SignRequest{Key: ids[2], Algorithm: a, Wrapped: &b.Wrapped}
-	rand.Read(r.Digest[:])
-	sig, err := m.Sign(ctx, r)
-	if err == nil {
-		err = verify(b.Birth, r.Digest, sig)
-	}
-	return "", err
+	return "", signOnce(ctx, m, b.Birth, &b.Wrapped)
 }

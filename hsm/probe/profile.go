@@ -15,7 +15,7 @@ import (
 var ErrNothing = errors.New("nothing was found that the appliance could use")
 
 // drivable are the output forms that a profile can name.
-var drivable = []string{firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken}
+var drivable = []string{firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken, firmware.OutputRaw128}
 
 // Profile writes the findings as a profile, which the strict loader has read. What cannot be measured is taken over from the shipped profile that
 // fits: locking, user type, quirks.
@@ -93,7 +93,8 @@ func (f *Findings) sm2() *firmware.SM2 {
 	}
 	m := f.SM2
 	s := &firmware.SM2{KeyType: m.KeyType, KeyGen: firmware.KeyGen{Mechanism: m.Mechanism, ECParams: yes(m.ECParams, "oid", "omit"),
-		PublicKeyType: yes(m.Typed, "required", "omit")}, Sign: map[string]firmware.SignMechanism{}, ECPoint: firmware.ECPoint{Forms: []string{m.Point.Form}}}
+		PublicKeyType: yes(m.Typed, "required", "omit"), BitsAttribute: m.Bits}, Sign: map[string]firmware.SignMechanism{},
+		ECPoint: firmware.ECPoint{Forms: []string{m.Point.Form}, X: m.Point.X, Y: m.Point.Y}, ValueAttribute: m.Value}
 	var use *Sign
 	for i := range m.Sign {
 		found := &m.Sign[i]
@@ -121,8 +122,8 @@ func (f *Findings) nameOf(s *Sign, taken map[string]firmware.SignMechanism) stri
 			}
 		}
 	}
-	in := map[string]string{firmware.InputE32: "e", inputHash: "sm3", inputDefault: "sm3-default-id", inputParam: "sm3-id"}[s.Input]
-	out := map[string]string{firmware.OutputRaw64: "raw", firmware.OutputDER: "der", firmware.OutputBroken: "der"}[s.Output]
+	in := map[string]string{firmware.InputE32: "e", firmware.InputNoZ: "sm3", firmware.InputZDefault: "sm3-default-id", firmware.InputZParam: "sm3-id"}[s.Input]
+	out := map[string]string{firmware.OutputRaw64: "raw", firmware.OutputDER: "der", firmware.OutputBroken: "der", firmware.OutputRaw128: "raw128"}[s.Output]
 	name := in + "-" + out
 	for n := 2; ; n++ {
 		if _, dup := taken[name]; !dup {
@@ -195,7 +196,12 @@ func (f *Findings) cite(p *firmware.Profile) {
 	if p.SM2 == nil {
 		return
 	}
-	p.Sources["sm2.key_type"], p.Sources["sm2.keygen.mechanism"] = s, s
+	for path, n := range map[string]firmware.Number{"sm2.key_type": p.SM2.KeyType, "sm2.keygen.mechanism": p.SM2.KeyGen.Mechanism,
+		"sm2.keygen.bits_attribute": p.SM2.KeyGen.BitsAttribute, "sm2.ecpoint.x": p.SM2.ECPoint.X, "sm2.ecpoint.y": p.SM2.ECPoint.Y, "sm2.value_attribute": p.SM2.ValueAttribute} {
+		if n != 0 {
+			p.Sources[path] = s
+		}
+	}
 	for name := range p.SM2.Sign {
 		p.Sources["sm2.sign."+name+".mechanism"] = s
 	}

@@ -10,16 +10,8 @@ import (
 
 // Forms of a signature beside those of package firmware.
 const (
-	FormRaw128 = "raw128"     // two right-aligned fields of 64 bytes
 	FormLittle = "raw64-le"   // r and s little-endian
 	FormNone   = "unreadable" // verifies in no form
-)
-
-// Inputs of a signing mechanism, as package firmware writes them.
-const (
-	inputHash    = "hash-noz"
-	inputDefault = "hash-z-default"
-	inputParam   = "hash-z-param"
 )
 
 // reading is a signature under one form.
@@ -36,7 +28,7 @@ func readings(sig []byte) []reading {
 		all = append(all, reading{firmware.OutputRaw64, [64]byte(sig)}, reading{FormLittle, little(sig)})
 	case 128:
 		if empty := make([]byte, 32); bytes.Equal(sig[:32], empty) && bytes.Equal(sig[64:96], empty) {
-			all = append(all, reading{FormRaw128, [64]byte(slices.Concat(sig[32:64], sig[96:]))})
+			all = append(all, reading{firmware.OutputRaw128, [64]byte(slices.Concat(sig[32:64], sig[96:]))})
 		}
 	}
 	if raw, err := gm.DecodeSignature(sig); err == nil {
@@ -64,13 +56,13 @@ type hypothesis struct {
 // hypotheses of an input; param is the user ID that went with it, nil for none.
 func (p *pair) hypotheses(in, param []byte) []hypothesis {
 	z := p.key.Z()
-	all := []hypothesis{{inputHash, gm.SM3(in)}, {inputDefault, gm.SM3(z[:], in)}}
+	all := []hypothesis{{firmware.InputNoZ, gm.SM3(in)}, {firmware.InputZDefault, gm.SM3(z[:], in)}}
 	if len(in) == 32 {
 		all = append(all, hypothesis{firmware.InputE32, [32]byte(in)})
 	}
 	if param != nil {
 		if z, err := p.key.ZOf(param); err == nil {
-			all = append(all, hypothesis{inputParam, gm.SM3(z[:], in)})
+			all = append(all, hypothesis{firmware.InputZParam, gm.SM3(z[:], in)})
 		}
 	}
 	return all
@@ -86,4 +78,14 @@ func (p *pair) match(sig []byte, all []hypothesis) (inputs []string, form string
 		}
 	}
 	return inputs, form
+}
+
+// only is the one hypothesis that a mechanism is known to follow.
+func (p *pair) only(input string, in, param []byte) []hypothesis {
+	for _, h := range p.hypotheses(in, param) {
+		if h.input == input {
+			return []hypothesis{h}
+		}
+	}
+	return nil
 }

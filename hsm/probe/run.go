@@ -19,6 +19,7 @@ import (
 // Options bound what is measured.
 type Options struct {
 	Set        *firmware.Set
+	Against    string        // id of the profile to compare with; "" for the shipped one that fits by name
 	By         string        // who answers for the measurement; needed for a real device
 	ID         string        // of the profile; "" makes one of the token's model
 	Signatures int           // of each signing mechanism; the known fault of one firmware shows in 1 of 256
@@ -61,6 +62,7 @@ func Run(ctx context.Context, cfg hsm.Config, o Options) (*Findings, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Profile = f.shipped // for the kind of user that logs in
 	err = hsm.Examine(ctx, cfg, func(t bare.Token) error {
 		r := &run{t: t, c: t.Ctx, o: o, f: f, tag: newTag(), made: map[pkcs11.ObjectHandle]string{}}
 		return r.all(ctx)
@@ -85,17 +87,36 @@ func begin(seen *hsm.Surveyed, cfg hsm.Config, o Options) (*Findings, error) {
 	f := &Findings{Time: time.Now().UTC().Truncate(time.Second), Module: seen.ModuleSHA256, Token: *found[0], facts: seen.Facts(found[0]), wanted: o.ID, By: o.By,
 		Library:    fmt.Sprintf("%s, %s %s", seen.Manufacturer, seen.Description, seen.Version),
 		Mechanisms: []Listed{}, Attributes: []Attribute{}, Wrapping: []Wrap{}, Rates: []Rate{}, Trials: []Trial{}, Notes: []string{}, Left: []string{}}
-	p, err := o.Set.Match(f.facts)
-	switch {
-	case err == nil:
-		f.shipped, f.Shipped = p, p.ID
-	case errors.Is(err, firmware.ErrAmbiguous):
-		f.note("several shipped profiles fit, so none is compared: %v", err)
+	if err := f.against(o); err != nil {
+		return nil, err
 	}
 	if f.Simulated = simulated(f.facts, f.shipped); !f.Simulated && o.By == "" {
 		return nil, fmt.Errorf("token %q: %w", f.Token.Label, ErrBy)
 	}
 	return f, nil
+}
+
+// against finds the profile to compare with, whose ways are tried first.
+func (f *Findings) against(o Options) error {
+	if o.Against == "" {
+		p, err := o.Set.Match(f.facts)
+		switch {
+		case err == nil:
+			f.shipped, f.Shipped = p, p.ID
+		case !errors.Is(err, firmware.ErrNoMatch):
+			f.note("nothing is compared: %v", err)
+		}
+		return nil
+	}
+	p, err := o.Set.Profile(o.Against)
+	if err == nil {
+		err = p.Matches(f.facts)
+	}
+	if err != nil {
+		return fmt.Errorf("comparing with a profile: %w", err)
+	}
+	f.shipped, f.Shipped = p, p.ID
+	return nil
 }
 
 // simulated is what package hsm goes by: the library says so, or the shipped profile that fits was only ever seen on a software token.

@@ -60,7 +60,7 @@ func rank(s *Sign) int {
 		}
 		return len(list)
 	}
-	return 10*place(s.Input, firmware.InputE32, inputHash, inputDefault, inputParam) + place(s.Output, firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken)
+	return 10*place(s.Input, firmware.InputE32, firmware.InputNoZ, firmware.InputZDefault, firmware.InputZParam) + place(s.Output, firmware.OutputRaw64, firmware.OutputDER, firmware.OutputBroken)
 }
 
 // judge shows a mechanism three inputs, decides what it takes, and then meets its encodings in many signatures.
@@ -100,8 +100,8 @@ func (s *Sign) decide(e, message, named []string) {
 	switch {
 	case only(e, firmware.InputE32):
 		s.Input, s.HashesOther = firmware.InputE32, len(message) > 0
-	case only(named, inputParam):
-		s.Input = inputParam
+	case only(named, firmware.InputZParam):
+		s.Input = firmware.InputZParam
 	case len(message) == 1 && (len(e) == 0 || only(e, message[0])):
 		s.Input, s.IgnoresParameter = message[0], only(named, message[0])
 	case len(e) == 0 && len(message) == 0 && len(named) == 0:
@@ -142,7 +142,7 @@ func (r *run) many(ctx context.Context, s *Sign) error {
 		in = make([]byte, 32)
 	}
 	var param []byte
-	if s.Input == inputParam {
+	if s.Input == firmware.InputZParam {
 		param = otherID
 	}
 	for i := range r.o.Signatures {
@@ -157,7 +157,7 @@ func (r *run) many(ctx context.Context, s *Sign) error {
 		if err != nil {
 			return fmt.Errorf("after %d signatures: %w", i, err)
 		}
-		inputs, form := r.sm2.match(sig, r.only(s.Input, in, param))
+		inputs, form := r.sm2.match(sig, r.sm2.only(s.Input, in, param))
 		if len(inputs) == 0 {
 			form, s.Sample = FormNone, hex.EncodeToString(sig)
 			s.Wrong++
@@ -166,16 +166,6 @@ func (r *run) many(ctx context.Context, s *Sign) error {
 		s.Signatures++
 	}
 	s.Output, s.Note = output(s)
-	return nil
-}
-
-// only is the one hypothesis that the mechanism is known to follow.
-func (r *run) only(input string, in, param []byte) []hypothesis {
-	for _, h := range r.sm2.hypotheses(in, param) {
-		if h.input == input {
-			return []hypothesis{h}
-		}
-	}
 	return nil
 }
 

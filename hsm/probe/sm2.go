@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -22,6 +23,7 @@ type shape struct {
 	keyType uint
 	typed   bool
 	oid     bool
+	bits    uint // a vendor's own attribute for the key's length, which both templates carry
 }
 
 // pair is an SM2 key pair of the probe.
@@ -30,6 +32,7 @@ type pair struct {
 	pub, priv pkcs11.ObjectHandle
 	key       *gm.PublicKey
 	form      string
+	x, y      uint // attributes of the coordinates, in the form xy
 }
 
 // findSM2 tries every shape that a listed mechanism could want, and keeps the pair of the best: the shape that the shipped profile documents when the
@@ -50,7 +53,7 @@ func (r *run) findSM2(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		tried = append(tried, Template{firmware.Number(s.number), firmware.Number(s.keyType), s.oid, outcome})
+		tried = append(tried, Template{firmware.Number(s.number), firmware.Number(s.keyType), s.oid, firmware.Number(s.bits), outcome})
 		switch {
 		case p == nil:
 		case r.sm2 == nil:
@@ -70,33 +73,36 @@ func (r *run) findSM2(ctx context.Context) error {
 	return r.describeSM2(tried)
 }
 
-// shapes orders what is tried: the fitting profile's own, then explicit before implicit.
+// shapes orders what is tried: the fitting profile's own, then explicit before implicit. Vendors' own attributes go with the key types that they are known with.
 func (r *run) shapes(numbers []uint) []shape {
-	var first, rest []shape
-	types := []uint{}
+	var kinds, rest []shape
 	for _, p := range r.profiles() {
-		if t := uint(p.SM2.KeyType); !slices.Contains(types, t) {
-			types = append(types, t)
+		if k := (shape{keyType: uint(p.SM2.KeyType), typed: true, bits: uint(p.SM2.KeyGen.BitsAttribute)}); p.SM2.KeyType != 0 && !slices.Contains(kinds, k) {
+			kinds = append(kinds, k)
 		}
 	}
+	kinds = append(kinds, shape{})
 	for _, n := range numbers {
 		for _, oid := range []bool{true, false} {
-			for _, t := range types {
-				rest = append(rest, shape{n, t, true, oid})
+			for _, k := range kinds {
+				k.number, k.oid = n, oid
+				rest = append(rest, k)
 			}
-			rest = append(rest, shape{n, 0, false, oid})
 		}
 	}
-	if p := r.f.shipped; p != nil && p.SM2 != nil {
-		s := shape{uint(p.SM2.KeyGen.Mechanism), uint(p.SM2.KeyType), p.SM2.KeyGen.PublicKeyType == "required", p.SM2.KeyGen.ECParams == "oid"}
-		if !s.typed {
-			s.keyType = 0
-		}
-		if i := slices.Index(rest, s); i >= 0 {
-			first, rest = append(first, s), slices.Delete(rest, i, i+1)
-		}
+	p := r.f.shipped
+	if p == nil || p.SM2 == nil {
+		return rest
 	}
-	return append(first, rest...)
+	own := shape{uint(p.SM2.KeyGen.Mechanism), uint(p.SM2.KeyType), p.SM2.KeyGen.PublicKeyType == "required", p.SM2.KeyGen.ECParams == "oid", uint(p.SM2.KeyGen.BitsAttribute)}
+	if !own.typed {
+		own.keyType = 0
+	}
+	if i := slices.Index(rest, own); i >= 0 {
+		rest = slices.Delete(rest, i, i+1)
+		return append([]shape{own}, rest...)
+	}
+	return rest
 }
 
 // trySM2 makes a session pair, or a token pair when the token makes no other, with the fewest attributes that still protect it.
@@ -152,6 +158,9 @@ func (r *run) flagged(s shape, class uint, flags []bare.Flag) []*pkcs11.Attribut
 	if s.typed {
 		t = append(t, attr(pkcs11.CKA_KEY_TYPE, s.keyType))
 	}
+	if s.bits != 0 {
+		t = append(t, attr(s.bits, uint(256)))
+	}
 	for _, f := range flags {
 		if f.Kind != pkcs11.CKA_TOKEN && !r.omit[f.Name] {
 			t = append(t, attr(f.Kind, f.Value))
@@ -180,11 +189,15 @@ func (r *run) least(public, extractable bool) []bare.Flag {
 	return out
 }
 
-// readPoint finds the public key, wherever the token keeps it.
+// readPoint finds the public key: in CKA_EC_POINT, or in two attributes that a shipped profile names for the coordinates.
 func (r *run) readPoint(p *pair) error {
 	b, err := r.attribute(p.pub, pkcs11.CKA_EC_POINT)
 	if err != nil {
-		return fmt.Errorf("reading CKA_EC_POINT: %w", err)
+		err = fmt.Errorf("reading CKA_EC_POINT: %w", err)
+		if over(err) || !r.coordinates(p) {
+			return err
+		}
+		return nil
 	}
 	form, point := pointForm(b)
 	if form == "" {
@@ -193,6 +206,30 @@ func (r *run) readPoint(p *pair) error {
 	p.form = form
 	p.key, err = gm.NewPublicKey(point)
 	return err
+}
+
+// coordinates tries the pairs of attributes that are known; only a point on the curve counts.
+func (r *run) coordinates(p *pair) bool {
+	for _, known := range r.profiles() {
+		x, y := uint(known.SM2.ECPoint.X), uint(known.SM2.ECPoint.Y)
+		if x == 0 || y == 0 {
+			continue
+		}
+		xs, noX := r.attribute(p.pub, x)
+		ys, noY := r.attribute(p.pub, y)
+		if noX != nil || noY != nil || len(xs) == 0 || len(xs) > 32 || len(ys) == 0 || len(ys) > 32 {
+			continue
+		}
+		point := make([]byte, 65)
+		point[0] = 4
+		copy(point[33-len(xs):33], xs)
+		copy(point[65-len(ys):], ys)
+		if key, err := gm.NewPublicKey(point); err == nil {
+			p.form, p.key, p.x, p.y = firmware.PointXY, key, x, y
+			return true
+		}
+	}
+	return false
 }
 
 // pointForm tells the forms of a point apart, by exact length and prefix.
@@ -227,7 +264,32 @@ func (r *run) describeSM2(tried []Template) error {
 	if noParams == nil && !bytes.Equal(params, oidSM2) {
 		r.f.note("CKA_EC_PARAMS of an SM2 key reads %x, not the curve's OID", params)
 	}
-	r.f.SM2 = &SM2{KeyType: firmware.Number(p.keyType), Mechanism: firmware.Number(p.number), ECParams: p.oid, Typed: p.typed, Templates: tried,
-		Point: Point{Form: p.form, OnPrivate: onPrivate == nil, Params: noParams == nil}, Sign: []Sign{}}
+	r.f.SM2 = &SM2{KeyType: firmware.Number(p.keyType), Mechanism: firmware.Number(p.number), ECParams: p.oid, Typed: p.typed, Bits: firmware.Number(p.bits), Templates: tried,
+		Point: Point{Form: p.form, X: firmware.Number(p.x), Y: firmware.Number(p.y), OnPrivate: onPrivate == nil, Params: noParams == nil}, Sign: []Sign{}}
+	return r.privateNumber()
+}
+
+// privateNumber tries to read what must never be readable, in the standard's attribute and in those that shipped profiles name.
+func (r *run) privateNumber() error {
+	m := r.f.SM2
+	all := []uint{pkcs11.CKA_VALUE}
+	for _, p := range r.profiles() {
+		if n := uint(p.SM2.ValueAttribute); n != 0 && !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	for _, n := range all {
+		v, err := r.attribute(r.sm2.priv, n)
+		clear(v)
+		switch {
+		case over(err):
+			return err
+		case err == nil && len(v) > 0:
+			m.Exposed = append(m.Exposed, firmware.Number(n).String())
+			r.f.note("THE TOKEN GIVES THE PRIVATE NUMBER AWAY: attribute 0x%08x of a sensitive key can be read", n)
+		case n != pkcs11.CKA_VALUE && errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_SENSITIVE)):
+			m.Value = firmware.Number(n) // it knows the attribute, and keeps it
+		}
+	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/big"
@@ -31,50 +30,59 @@ type kind struct {
 	shape    shape
 	describe []*pkcs11.Attribute // what the public template says beside flags
 	sign     uint
-	prefix   []byte // before the digest
-	public   func(h pkcs11.ObjectHandle) (verify func(digest, sig []byte) error, err error)
+	param    any
+	public   func(h pkcs11.ObjectHandle) (tester, error)
 }
+
+// tester asks something of a key and checks the answer.
+type tester struct {
+	ask   func() []byte
+	check func(in, sig []byte) error
+}
+
+func randomDigest() []byte { return append(newID(), newID()...) }
 
 var errWrong = errors.New("the signature does not verify")
 
 func (r *run) p256(note func(form string)) kind {
 	return kind{name: "ecdsa", shape: shape{number: pkcs11.CKM_EC_KEY_PAIR_GEN, keyType: pkcs11.CKK_EC, typed: true}, sign: pkcs11.CKM_ECDSA,
 		describe: []*pkcs11.Attribute{attr(pkcs11.CKA_EC_PARAMS, oidP256)},
-		public: func(h pkcs11.ObjectHandle) (func(digest, sig []byte) error, error) {
+		public: func(h pkcs11.ObjectHandle) (tester, error) {
 			b, err := r.attribute(h, pkcs11.CKA_EC_POINT)
 			if err != nil {
-				return nil, fmt.Errorf("reading CKA_EC_POINT: %w", err)
+				return tester{}, fmt.Errorf("reading CKA_EC_POINT: %w", err)
 			}
 			form, point := pointForm(b)
 			note(form)
 			key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 			if err != nil {
-				return nil, fmt.Errorf("CKA_EC_POINT of %d bytes: %w", len(b), err)
+				return tester{}, fmt.Errorf("CKA_EC_POINT of %d bytes: %w", len(b), err)
 			}
-			return func(digest, sig []byte) error {
+			return tester{randomDigest, func(digest, sig []byte) error {
 				if len(sig) != 64 || !ecdsa.Verify(key, digest, new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
 					return errWrong
 				}
 				return nil
-			}, nil
+			}}, nil
 		}}
 }
 
 func (r *run) rsa2048() kind {
-	return kind{name: "rsa", shape: shape{number: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, keyType: pkcs11.CKK_RSA, typed: true}, sign: pkcs11.CKM_RSA_PKCS, prefix: digestInfo,
+	return kind{name: "rsa", shape: shape{number: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, keyType: pkcs11.CKK_RSA, typed: true}, sign: pkcs11.CKM_RSA_PKCS,
 		describe: []*pkcs11.Attribute{attr(pkcs11.CKA_MODULUS_BITS, rsaBits), attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1})},
-		public: func(h pkcs11.ObjectHandle) (func(digest, sig []byte) error, error) {
+		public: func(h pkcs11.ObjectHandle) (tester, error) {
 			n, err := r.attribute(h, pkcs11.CKA_MODULUS)
 			if err != nil {
-				return nil, fmt.Errorf("reading CKA_MODULUS: %w", err)
+				return tester{}, fmt.Errorf("reading CKA_MODULUS: %w", err)
 			}
 			key := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
-			return func(digest, sig []byte) error {
-				if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest, sig) != nil {
+			ask := func() []byte { return append(bytes.Clone(digestInfo), randomDigest()...) }
+			return tester{ask, func(in, sig []byte) error {
+				if rsa.VerifyPKCS1v15(key, crypto.SHA256, in[len(digestInfo):], sig) != nil {
 					return errWrong
 				}
 				return nil
-			}, nil
+			}}, nil
 		}}
 }
 
@@ -90,17 +98,17 @@ func (r *run) pairs(k kind, extractable bool) (pub, priv pkcs11.ObjectHandle, er
 	return r.pairOf(k.shape.number, public, r.flagged(k.shape, pkcs11.CKO_PRIVATE_KEY, private))
 }
 
-// tryKey signs one random digest and verifies it.
-func (r *run) tryKey(k kind, priv pkcs11.ObjectHandle, verify func(digest, sig []byte) error) error {
-	digest := sha256.Sum256(newID())
-	if err := r.c.SignInit(r.desk, mech(k.sign, nil), priv); err != nil {
+// tryKey has the key sign one random input and checks the answer.
+func (r *run) tryKey(k kind, priv pkcs11.ObjectHandle, t tester) error {
+	in := t.ask()
+	if err := r.c.SignInit(r.desk, mech(k.sign, k.param), priv); err != nil {
 		return errors.Join(err, r.renew())
 	}
-	sig, err := r.c.Sign(r.desk, append(bytes.Clone(k.prefix), digest[:]...))
+	sig, err := r.c.Sign(r.desk, in)
 	if err != nil {
 		return errors.Join(err, r.renew())
 	}
-	return verify(digest[:], sig)
+	return t.check(in, sig)
 }
 
 func (r *run) ecdsa(context.Context) error {
@@ -137,9 +145,9 @@ func (r *run) standard(k kind) (works bool, why string, err error) {
 		return false, err.Error(), fatal(err)
 	}
 	defer r.drop(pub, priv)
-	verify, err := k.public(pub)
+	test, err := k.public(pub)
 	if err == nil {
-		err = r.tryKey(k, priv, verify)
+		err = r.tryKey(k, priv, test)
 	}
 	if err != nil {
 		return false, err.Error(), fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	firmware "sealkeeper/firmware-profiles"
 	"sealkeeper/hsm"
+	"sealkeeper/internal/gm"
 )
 
 // try opens the token as the appliance does, under the measured profile, and has a key of each algorithm made, used and destroyed.
@@ -56,7 +57,7 @@ func Algorithms(p *firmware.Profile) []hsm.Algorithm {
 	for _, a := range []struct {
 		name hsm.Algorithm
 		has  bool
-	}{{hsm.SM2, p.SM2 != nil && p.SM2.Sign[p.SM2.Use].Input == firmware.InputE32}, {hsm.ECDSAP256, p.ECDSA != nil}, {hsm.RSA2048, p.RSA != nil},
+	}{{hsm.SM2, p.SM2 != nil}, {hsm.ECDSAP256, p.ECDSA != nil}, {hsm.RSA2048, p.RSA != nil},
 		{hsm.AES256, p.AES != nil && p.AES.GCM}} {
 		if a.has {
 			all = append(all, a.name)
@@ -82,16 +83,31 @@ func Once(ctx context.Context, k Keeper, a hsm.Algorithm) (left string, err erro
 		return "", fmt.Errorf("making a key: %w", err)
 	}
 	if a != hsm.AES256 {
-		r := hsm.SignRequest{Key: id, Algorithm: a}
-		rand.Read(r.Digest[:])
-		sig, signErr := k.Sign(ctx, r)
-		if err = signErr; err == nil {
-			err = verify(b, r.Digest, sig)
-		}
+		err = signOnce(ctx, k, b, nil)
 	}
 	if gone := k.Destroy(context.WithoutCancel(ctx), id); gone != nil {
 		left = fmt.Sprintf("%s key %s labelled %s", a, id, label)
 		err = errors.Join(err, fmt.Errorf("destroying the key: %w", gone))
 	}
 	return left, err
+}
+
+// signOnce has a key sign something random, and verifies it. For a token that hashes itself the random bytes are the message.
+func signOnce(ctx context.Context, k Keeper, b hsm.Birth, w *hsm.Wrapped) error {
+	r := hsm.SignRequest{Key: b.ID, Algorithm: b.Algorithm, Wrapped: w}
+	rand.Read(r.Digest[:])
+	if b.Algorithm == hsm.SM2 {
+		key, err := gm.NewPublicKey(b.Public)
+		if err != nil {
+			return err
+		}
+		z := key.Z()
+		r.Message = append(z[:], r.Digest[:]...)
+		r.Digest = gm.SM3(r.Message)
+	}
+	sig, err := k.Sign(ctx, r)
+	if err != nil {
+		return err
+	}
+	return verify(b, r.Digest, sig)
 }

@@ -62,7 +62,7 @@ func (r *run) wrapping(ctx context.Context) error {
 // wrappable are the kinds that work at all.
 func (r *run) wrappable() []kind {
 	var all []kind
-	if r.sm2 != nil && r.use != nil && r.use.Input == firmware.InputE32 {
+	if r.sm2 != nil && r.use != nil {
 		all = append(all, r.sm2Kind())
 	}
 	if e := r.f.ECDSA; e != nil && e.Works {
@@ -77,22 +77,30 @@ func (r *run) wrappable() []kind {
 // sm2Kind is SM2 as measured, for what treats all kinds alike.
 func (r *run) sm2Kind() kind {
 	k := kind{name: "sm2", shape: r.sm2.shape, sign: uint(r.use.Mechanism)}
+	if r.use.Input == firmware.InputZParam {
+		k.param = otherID
+	}
 	if k.shape.oid {
 		k.describe = []*pkcs11.Attribute{attr(pkcs11.CKA_EC_PARAMS, oidSM2)}
 	}
-	k.public = func(h pkcs11.ObjectHandle) (func(digest, sig []byte) error, error) {
+	k.public = func(h pkcs11.ObjectHandle) (tester, error) {
 		p := &pair{pub: h}
 		if err := r.readPoint(p); err != nil {
-			return nil, err
+			return tester{}, err
 		}
-		return func(digest, sig []byte) error {
-			if inputs, _ := p.match(sig, []hypothesis{{firmware.InputE32, [32]byte(digest)}}); len(inputs) == 0 {
-				return errWrong
-			}
-			return nil
-		}, nil
+		return r.sm2Tester(p), nil
 	}
 	return k
+}
+
+// sm2Tester judges by what the mechanism in use was found to do.
+func (r *run) sm2Tester(p *pair) tester {
+	return tester{randomDigest, func(in, sig []byte) error {
+		if inputs, _ := p.match(sig, p.only(r.use.Input, in, otherID)); len(inputs) == 0 {
+			return errWrong
+		}
+		return nil
+	}}
 }
 
 // roundTrip wraps a new key, destroys it, unwraps the blob as the appliance would, and has the result sign.
@@ -102,7 +110,7 @@ func (r *run) roundTrip(kek pkcs11.ObjectHandle, k kind, w *Wrap) error {
 		return fmt.Errorf("making an extractable key: %w", err)
 	}
 	defer r.drop(pub, priv)
-	verify, err := k.public(pub)
+	test, err := k.public(pub)
 	if err != nil {
 		return err
 	}
@@ -130,7 +138,7 @@ func (r *run) roundTrip(kek pkcs11.ObjectHandle, k kind, w *Wrap) error {
 		return fmt.Errorf("unwrapping: %w", err)
 	}
 	defer r.drop(back)
-	if err := r.tryKey(k, back, verify); err != nil {
+	if err := r.tryKey(k, back, test); err != nil {
 		return fmt.Errorf("signing with the unwrapped key: %w", err)
 	}
 	return errors.Join(r.closed(back), r.tampered(kek, k, m, blob, w))
