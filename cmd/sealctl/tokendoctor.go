@@ -38,28 +38,20 @@ Exit codes: 0 every check is ok; 1 usage or files; 3 a check failed; 4 none fail
 }
 
 func (d *examination) run(cmd *cobra.Command) error {
-	section, err := d.resolve()
+	p, err := d.place()
 	if err != nil {
 		return err
 	}
-	cfg, err := d.place()
+	set, err := hsm.Profiles(first(d.profiles, p.profiles))
 	if err != nil {
 		return err
 	}
-	further, err := d.daemon()
-	if err != nil {
-		return err
-	}
-	set, err := hsm.Profiles(first(d.profiles, further.Profiles))
-	if err != nil {
-		return err
-	}
-	cfg, forget, err := withPIN(cfg)
+	cfg, forget, err := withPIN(p.Config)
 	if err != nil {
 		return err
 	}
 	defer forget()
-	r, err := doctor.Run(cmd.Context(), doctor.Config{Config: cfg, Set: set, Profile: section.Profile, InProcess: further.Token.Isolation == "in-process", Clean: d.clean, Flags: d.given()})
+	r, err := doctor.Run(cmd.Context(), doctor.Config{Config: cfg, Set: set, Profile: p.profile, InProcess: p.isolation == "in-process", Clean: d.clean, Flags: d.given()})
 	if err != nil {
 		return err
 	}

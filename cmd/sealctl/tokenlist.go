@@ -16,15 +16,15 @@ func (s *settings) tokenList() *cobra.Command {
 	var t tokenFlags
 	cmd := &cobra.Command{Use: "list (--config seald.yaml | --module LIBRARY)", Short: "list a module's slots and the tokens in them, without logging in", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := t.place()
+			p, err := t.place()
 			if err != nil {
 				return err
 			}
-			seen, err := hsm.Survey(cfg)
+			seen, err := hsm.Survey(p.Config)
 			if err != nil {
 				return fmt.Errorf("listing the tokens: %w", err)
 			}
-			set, err := firmware.Embedded()
+			set, err := hsm.Profiles(p.profiles)
 			if err != nil {
 				return err
 			}

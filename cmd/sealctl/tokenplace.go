@@ -32,29 +32,30 @@ func (t *tokenFlags) choose(cmd *cobra.Command) {
 	f.StringVar(&t.LatchFile, "latch-file", "", "where a wrong PIN is remembered (default: as the daemon's, or beside the PIN file)")
 }
 
-// place resolves the flags to what package hsm opens, with the daemon's list of modules that may be loaded.
-func (t *tokenFlags) place() (hsm.Config, error) {
-	s, err := t.resolve()
-	if err != nil {
-		return hsm.Config{}, err
-	}
-	if s.PINFile == "" && t.LatchFile == "" && t.config == "" {
-		s.LatchFile = "" // resolve would put it into whatever folder this is
-	}
-	d, err := t.daemon()
-	return hsm.Config{Module: s.Module, Allowed: d.Modules, Serial: s.Serial, Label: s.Label, PINFile: s.PINFile, LatchFile: s.LatchFile, MaxSessions: s.Sessions}, err
-}
-
-// daemonSection is what the daemon's configuration says beside the token itself.
+// daemonSection is what the daemon's configuration says of modules and tokens.
 type daemonSection struct {
-	Modules  []hsm.Allowed `yaml:"modules"`
-	Profiles string        `yaml:"profiles"`
-	Token    struct {
-		Isolation string `yaml:"isolation"`
-	} `yaml:"token"`
+	Store struct {
+		Path string `yaml:"path"`
+	} `yaml:"store"`
+	Modules  []hsm.Allowed     `yaml:"modules"`
+	Profiles string            `yaml:"profiles"`
+	Token    configuredToken   `yaml:"token"`
+	Further  []configuredToken `yaml:"further_tokens"`
 }
 
-// daemon reads that section, empty without a configuration: then there is no list of modules, and the path alone is judged.
+// configuredToken is a token of the daemon's.
+type configuredToken struct {
+	Section   tokenSection `yaml:",inline"`
+	Isolation string       `yaml:"isolation"`
+}
+
+// placed is a token as flags and configuration name it.
+type placed struct {
+	hsm.Config
+	profile, isolation, profiles string // ids and the folder, as configured
+}
+
+// daemon reads the daemon's configuration, empty without one: then there is no list of modules, and the path alone is judged.
 func (t *tokenFlags) daemon() (daemonSection, error) {
 	var c daemonSection
 	if t.config == "" {
@@ -67,16 +68,51 @@ func (t *tokenFlags) daemon() (daemonSection, error) {
 	if err := yaml.Unmarshal(b, &c); err != nil {
 		return c, fmt.Errorf("reading %s: %s", t.config, yaml.FormatError(err, false, true))
 	}
-	at := func(p *string) {
+	c.Token.Section.LatchFile = first(c.Token.Section.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json")) // the daemon's default
+	paths := []*string{&c.Profiles, &c.Token.Section.Module, &c.Token.Section.PINFile, &c.Token.Section.LatchFile}
+	for i := range c.Modules {
+		paths = append(paths, &c.Modules[i].Path)
+	}
+	for i := range c.Further {
+		paths = append(paths, &c.Further[i].Section.Module, &c.Further[i].Section.PINFile, &c.Further[i].Section.LatchFile)
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(t.config), *p)
 		}
 	}
-	at(&c.Profiles)
-	for i := range c.Modules {
-		at(&c.Modules[i].Path)
-	}
 	return c, nil
+}
+
+// configured finds the token of the daemon's that the flags mean: the first when they name none. One token's PIN is never sent to another, so a
+// token that the configuration does not know gets nothing from it but the module.
+func (c daemonSection) configured(t tokenSection) configuredToken {
+	if t.Label == "" && t.Serial == "" {
+		return c.Token
+	}
+	for _, k := range append([]configuredToken{c.Token}, c.Further...) {
+		if (t.Serial == "" || t.Serial == k.Section.Serial) && (t.Label == "" || t.Label == k.Section.Label) {
+			return k
+		}
+	}
+	return configuredToken{Section: tokenSection{Module: c.Token.Section.Module}}
+}
+
+// place resolves the flags to what package hsm opens, with the daemon's list of modules that may be loaded.
+func (t *tokenFlags) place() (placed, error) {
+	c, err := t.daemon()
+	if err != nil {
+		return placed{}, err
+	}
+	found := c.configured(t.tokenSection)
+	k := found.Section
+	p := placed{Config: hsm.Config{Module: first(t.Module, k.Module), Allowed: c.Modules, Serial: first(t.Serial, k.Serial), Label: first(t.Label, k.Label),
+		PINFile: first(t.PINFile, k.PINFile), LatchFile: first(t.LatchFile, k.LatchFile), MaxSessions: max(t.Sessions, k.Sessions)},
+		profile: first(t.Profile, k.Profile), isolation: found.Isolation, profiles: c.Profiles}
+	if p.LatchFile == "" && p.PINFile != "" {
+		p.LatchFile = filepath.Join(filepath.Dir(p.PINFile), "pin-latch.json")
+	}
+	return p, nil
 }
 
 // errNoPIN: there is neither a PIN file nor somebody to ask.
@@ -88,14 +124,14 @@ func withPIN(cfg hsm.Config) (_ hsm.Config, forget func(), err error) {
 	if cfg.PINFile != "" {
 		return cfg, func() {}, nil
 	}
+	if cfg.LatchFile == "" {
+		return cfg, nil, errors.New("name --latch-file: a wrong PIN must be remembered somewhere that the daemon and the next run look at")
+	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return cfg, nil, errNoPIN
 	}
 	defer tty.Close()
-	if cfg.LatchFile == "" {
-		return cfg, nil, errors.New("name --latch-file: a wrong PIN must be remembered somewhere that the daemon and the next run look at")
-	}
 	fmt.Fprintf(tty, "PIN of token %s: ", first(cfg.Label, cfg.Serial))
 	pin, err := term.ReadPassword(int(tty.Fd()))
 	fmt.Fprintln(tty)

@@ -72,19 +72,15 @@ func (p *probing) run(cmd *cobra.Command) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	d, err := p.daemon()
+	at, err := p.place()
 	if err != nil {
 		return err
 	}
-	set, err := hsm.Profiles(first(p.profiles, d.Profiles))
+	set, err := hsm.Profiles(first(p.profiles, at.profiles))
 	if err != nil {
 		return err
 	}
-	cfg, err := p.place()
-	if err != nil {
-		return err
-	}
-	cfg, forget, err := withPIN(cfg)
+	cfg, forget, err := withPIN(at.Config)
 	if err != nil {
 		return err
 	}
@@ -167,7 +163,7 @@ func showNotes(w io.Writer, f *probe.Findings) {
 func showMeasured(w io.Writer, f *probe.Findings, d []probe.Difference) {
 	showNotes(w, f)
 	for _, r := range f.Rates {
-		fmt.Fprintf(w, "rate: %s, %d sessions: %.0f/s\n", r.What, r.Sessions, r.PerSec)
+		fmt.Fprintf(w, "rate: %s, sessions %d: %.0f/s\n", r.What, r.Sessions, r.PerSec)
 	}
 	switch {
 	case f.Shipped == "":
