@@ -114,7 +114,8 @@ type Attribute struct {
 	Expected string `json:"expected,omitempty"`
 }
 
-// Wrap is a round trip of one kind of private key through one mechanism: wrapped, unwrapped, signed, verified against the same public key.
+// Wrap is a round trip of one kind of private key through one mechanism: wrapped, unwrapped, signed, verified against the same public key. Of a KEK
+// (algorithm kek): wrapped to an RSA key, unwrapped, and wrapping what the first one wraps.
 type Wrap struct {
 	Algorithm string          `json:"algorithm"`
 	Mechanism firmware.Number `json:"mechanism"`

@@ -94,7 +94,7 @@ func TestSM2Module(t *testing.T) {
 	if f.SM2.Point.Form != firmware.PointDEROctet || f.SM2.Point.OnPrivate {
 		t.Errorf("point: %+v", f.SM2.Point)
 	}
-	if w := map[string]string{"sm2": "aes-kwp", "ecdsa": "aes-kwp", "rsa": "aes-kwp"}; !reflect.DeepEqual(p.Wrap, w) {
+	if w := map[string]string{"sm2": "aes-kwp", "ecdsa": "aes-kwp", "rsa": "aes-kwp", "kek": "rsa-oaep-sha1"}; !reflect.DeepEqual(p.Wrap, w) {
 		t.Errorf("wrapping: %v\n%+v", p.Wrap, f.Wrapping)
 	}
 	if f.Sessions.Open != 64 || f.Find.Max != 100 || len(f.Rates) == 0 || len(f.Trials) != 7 {

@@ -90,7 +90,7 @@ func begin(seen *hsm.Surveyed, cfg hsm.Config, o Options) (*Findings, error) {
 	if err := f.against(o); err != nil {
 		return nil, err
 	}
-	if f.Simulated = simulated(f.facts, f.shipped); !f.Simulated && o.By == "" {
+	if f.Simulated = simulated(f.facts, o.Set); !f.Simulated && o.By == "" {
 		return nil, fmt.Errorf("token %q: %w", f.Token.Label, ErrBy)
 	}
 	return f, nil
@@ -119,14 +119,20 @@ func (f *Findings) against(o Options) error {
 	return nil
 }
 
-// simulated is what package hsm goes by: the library says so, or the shipped profile that fits was only ever seen on a software token.
-func simulated(x firmware.Facts, shipped *firmware.Profile) bool {
+// simulated is what package hsm goes by: the library says so, or a shipped profile that fits was only ever seen on a software token, whatever profile
+// is compared with.
+func simulated(x firmware.Facts, set *firmware.Set) bool {
 	for _, s := range []string{x.LibraryManufacturer, x.LibraryDescription, x.TokenManufacturer, x.TokenModel} {
 		if strings.Contains(strings.ToLower(s), "simulat") {
 			return true
 		}
 	}
-	return shipped != nil && shipped.Evidence.Level == firmware.Simulated
+	for _, id := range set.IDs() {
+		if p, err := set.Profile(id); err == nil && p.Evidence.Level == firmware.Simulated && p.Matches(x) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Findings) note(format string, a ...any) {
@@ -172,7 +178,7 @@ func (r *run) all(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{{"mechanisms", r.mechanisms}, {"SM2 key generation", r.findSM2}, {"templates", r.templates}, {"SM2 signatures", r.signatures}, {"P-256", r.ecdsa}, {"RSA", r.rsa},
-		{"AES", r.aes}, {"wrapping", r.wrapping}, {"sessions", r.sessions}, {"searching", r.finding}, {"speed", r.speed}} {
+		{"AES", r.aes}, {"wrapping", r.wrapping}, {"carrying", r.carrying}, {"sessions", r.sessions}, {"searching", r.finding}, {"speed", r.speed}} {
 		if err = ctx.Err(); err != nil {
 			break
 		}
