@@ -2,14 +2,14 @@ package doctor_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"crypto/rand"
 
 	firmware "sealkeeper/firmware-profiles"
 	"sealkeeper/hsm"
@@ -248,19 +248,19 @@ func TestLaw07DoctorTriesOnce(t *testing.T) {
 func TestLeftovers(t *testing.T) {
 	k := softhsmtest.New(t)
 	cfg := config(t, k)
-	made := map[string]hsm.ObjectID{}
+	var broken, other hsm.ObjectID
+	rand.Read(broken[:])
+	rand.Read(other[:])
 	inside(t, cfg, func(m *hsm.Module) {
-		for _, label := range []string{probe.Label + strings.Repeat("a", 16), "seal:kept", probe.Label + "not-ours"} {
-			var id hsm.ObjectID
-			rand.Read(id[:])
+		for label, id := range map[string]hsm.ObjectID{probe.Label + hex.EncodeToString(broken[:8]): broken, "seal:kept": other,
+			probe.Label + strings.Repeat("a", 16): {1}, probe.Label + "not-ours": {2}} { // the last two have the label, or part of it, alone
 			if _, err := m.Generate(t.Context(), hsm.GenerateRequest{ID: id, Label: label, Algorithm: hsm.ECDSAP256}); err != nil {
 				t.Fatal(err)
 			}
-			made[label] = id
 		}
 	})
 	if c := named(t, examine(t, cfg), "leftovers"); c.Result != doctor.Warn || !strings.Contains(c.Mend, "sealctl token doctor --config seald.yaml --clean") ||
-		strings.Contains(c.Detail, "kept") || strings.Contains(c.Detail, "not-ours") {
+		strings.Contains(c.Detail, "kept") || strings.Contains(c.Detail, "not-ours") || strings.Contains(c.Detail, "aaaa") {
 		t.Errorf("%+v", c)
 	}
 	cfg.Clean = true
@@ -273,7 +273,7 @@ func TestLeftovers(t *testing.T) {
 		for _, o := range objects {
 			left[o.Label]++
 		}
-		if err != nil || len(left) != 2 || left["seal:kept"] != 2 || left[probe.Label+"not-ours"] != 2 {
+		if err != nil || len(left) != 3 || left["seal:kept"] != 2 || left[probe.Label+"not-ours"] != 2 || left[probe.Label+strings.Repeat("a", 16)] != 2 {
 			t.Errorf("%v, %v", left, err)
 		}
 	})

@@ -62,17 +62,14 @@ func (p *patient) random(ctx context.Context) finding {
 	return ok("four draws of 32 bytes differ")
 }
 
-// leftover is the label of what a probing, a check or a measurement makes and destroys. Only the first kind can be destroyed from here.
-var (
-	leftover  = regexp.MustCompile(`^` + probe.Label + `[0-9a-f]{16}$`)
-	throwaway = regexp.MustCompile(`^(bench-[0-9a-f]{8}|conformance:.*)$`)
-)
+// throwaway is what measurements and conformance runs make. They cannot be told from here with the certainty that destroying asks for.
+var throwaway = regexp.MustCompile(`^(bench-[0-9a-f]{8}|conformance:.*)$`)
 
 func (p *patient) leftovers(ctx context.Context) finding {
 	var ours, others []string
 	for _, o := range p.objects {
 		switch {
-		case leftover.MatchString(o.Label):
+		case probe.Leftover(o):
 			ours = append(ours, fmt.Sprintf("%s %s", o.Class, o.Label))
 		case throwaway.MatchString(o.Label):
 			others = append(others, fmt.Sprintf("%s %s", o.Class, o.Label))
@@ -93,7 +90,7 @@ func (p *patient) leftovers(ctx context.Context) finding {
 func (p *patient) sweep(ctx context.Context) finding {
 	n := 0
 	for _, o := range p.objects {
-		if !leftover.MatchString(o.Label) || o.ID == (hsm.ObjectID{}) {
+		if !probe.Leftover(o) {
 			continue
 		}
 		if shared(p.objects, o) {
@@ -110,7 +107,7 @@ func (p *patient) sweep(ctx context.Context) finding {
 	}
 	p.objects = left
 	for _, o := range left {
-		if leftover.MatchString(o.Label) {
+		if probe.Leftover(o) {
 			return fail("%s %s cannot be destroyed", o.Class, o.Label)
 		}
 	}
@@ -120,7 +117,7 @@ func (p *patient) sweep(ctx context.Context) finding {
 // shared: destroying by identifier would take somebody else's object along.
 func shared(all []hsm.Object, o hsm.Object) bool {
 	for _, x := range all {
-		if x.RawID == o.RawID && !leftover.MatchString(x.Label) {
+		if x.RawID == o.RawID && !probe.Leftover(x) {
 			return true
 		}
 	}

@@ -2,10 +2,14 @@ package probe
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/miekg/pkcs11"
+
+	"sealkeeper/hsm"
 )
 
 func (r *run) open() (pkcs11.SessionHandle, error) {
@@ -112,6 +116,14 @@ func (r *run) count() (int, error) {
 		return 0, fmt.Errorf("listing the token: %w", err)
 	}
 	return len(all), nil
+}
+
+var labelled = regexp.MustCompile(`^` + Label + `([0-9a-f]{16})$`)
+
+// Leftover reports whether an object in a token is one that a probing made and did not come to destroy: label and identifier both say so.
+func Leftover(o hsm.Object) bool {
+	m := labelled.FindStringSubmatch(o.Label)
+	return m != nil && (hex.EncodeToString(o.ID[:8]) == m[1] || string(o.ID[:]) == o.Label[:len(o.ID)])
 }
 
 // clear destroys what is left of this run, and makes sure by searching that nothing is.

@@ -159,7 +159,7 @@ var (
 	rsa      = []firmware.Number{0x0000, 0x0001}
 	aes      = []firmware.Number{0x1080}
 	gcm      = []firmware.Number{0x1087}
-	wrapping = map[string][]firmware.Number{"aes-kwp": {0x210a}, "aes-kw": {0x2109}}
+	wrapping = map[string][]firmware.Number{"aes-kwp": {0x210a}, "aes-kw": {0x2109}, "rsa-oaep-sha1": {0x0009}, "rsa-oaep-sha256": {0x0009}, "rsa-pkcs": {0x0001}}
 )
 
 func standard(p *firmware.Profile) []firmware.Number {
