@@ -46,11 +46,13 @@ func (d *Desk) Transcript(ctx context.Context, actor access.Actor, id string) (T
 	}
 	t := Transcript{Format: TranscriptFormat, Ceremony: id}
 	size := uint64(0)
+	next := uint64(0)
 	for _, mark := range c.Marks {
-		r, err := d.find(ctx, mark, id)
+		r, err := d.find(ctx, max(mark, next), id) // a mark may be a moment older than the record before
 		if err != nil {
 			return t, err
 		}
+		next = r.Index + 1
 		t.Records = append(t.Records, Proven{Raw: r.Raw, Proof: audit.Proof{Index: r.Index}})
 	}
 	for i := len(t.Records) - 1; i >= 0; i-- { // the youngest first: its checkpoint covers the others
