@@ -14,7 +14,6 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
 	"sealkeeper/client"
-	"sealkeeper/hsm"
 	"sealkeeper/seal"
 	"sealkeeper/softhsm-test/stage"
 )
@@ -143,19 +142,39 @@ func TestCeremony(t *testing.T) {
 	}
 }
 
-// TestCeremonyClearsLatch: while the daemon runs, a latch stops the token's next login; a ceremony clears it, and the daemon goes on by itself.
+// TestCeremonyClearsLatch: a running daemon loses its login and the token refuses the PIN; nothing signs from then on, though the token is well again, until
+// a ceremony of two clears the latch. Then the same daemon goes on by itself.
 func TestCeremonyClearsLatch(t *testing.T) {
-	s := own(t, stage.Config{})
-	serial := s.Token.Serial
-	file := filepath.Join(s.Dir, "state", "pin-latch.json")
-	latch := mustOf(json.Marshal(hsm.Latch{Serial: serial, PIN: "00", Key: "00", Code: "CKR_PIN_INCORRECT", Time: time.Now().UTC()}))(t)
-	write(t, file, latch)
-	c := s.carry(t, "system", planned(t, t.TempDir(), "  - action: clear-pin-latch\n    token: '"+serial+"'\n", 1), "security")
-	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) || c.State != ceremony.Executed {
-		t.Errorf("%s, the latch: %v", c.State, err)
+	f := layFaults(t)
+	pid, n := f.SealdPID(), 0
+	signs := func() error {
+		n++
+		a := askDigest(f.seal, fmt.Appendf(nil, "示例 锁定 %d", n))
+		a.request.Delegation = f.delegation
+		_, err := a.sign(t, f.as(t, "department"))
+		return err
 	}
-	if exit, out, errs := s.sealctl(t, "audit", "health"); exit != 0 {
-		t.Errorf("health: %d %s%s", exit, out, errs)
+	if err := signs(); err != nil {
+		t.Fatal(err)
+	}
+	f.Script("C_SignInit times=1 logout", "C_Login return=0xA0")
+	if err := signs(); client.Code(err) != "pin-latched" {
+		t.Fatalf("the PIN refused: %v", err)
+	}
+	tried := f.Logins()
+	f.Script()
+	if err := signs(); client.Code(err) != "pin-latched" || f.Logins() != tried {
+		t.Errorf("the token is well again: %v, %d tries more", err, f.Logins()-tried)
+	}
+	step := "  - action: clear-pin-latch\n    token: '" + f.Token.Serial + "'\n"
+	if c := f.carry(t, "system", planned(t, t.TempDir(), step, 1), "security"); c.State != ceremony.Executed {
+		t.Errorf("ceremony %s", c.State)
+	}
+	if err := signs(); err != nil {
+		t.Errorf("after the ceremony: %v", err)
+	}
+	if f.SealdPID() != pid {
+		t.Error("the daemon was started again")
 	}
 }
 
