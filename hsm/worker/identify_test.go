@@ -11,7 +11,8 @@ import (
 	softhsmtest "sealkeeper/softhsm-test"
 )
 
-// TestIdentify: a child asks who the token is, without a PIN; the parent loads nothing, so the token opens here afterwards.
+// TestIdentify: a child asks who the token is, without a PIN; the token is free afterwards. TestChildKeepsToItself, which runs
+// later, sees that the parent loaded nothing.
 func TestIdentify(t *testing.T) {
 	k := softhsmtest.New(t)
 	cfg := config(t, k, "softhsm2-sm2")
@@ -22,13 +23,7 @@ func TestIdentify(t *testing.T) {
 	if err := cfg.Profile.Matches(facts); err != nil || !slices.Contains(facts.Mechanisms, 0x80008105) {
 		t.Errorf("%+v, %v", facts, err)
 	}
-	m, err := hsm.Open(t.Context(), cfg.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Close(); err != nil {
-		t.Error(err)
-	}
+	open(t, cfg) // nobody holds the token
 	for name, c := range map[string]struct {
 		cfg  hsm.Config
 		want error
