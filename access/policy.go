@@ -49,7 +49,11 @@ const (
 	OrderRead        Action = "order.read"
 	OrderCollect     Action = "order.collect"
 	OrderResolve     Action = "order.resolve" // exceptions, not_engraved
-	SealRead         Action = "seal.read"     // see also (*Access).MaySeeSeal for departments
+	OrderApply       Action = "order.apply"   // an enterprise applies for the seals of its set that it lacks
+	OrderInvite      Action = "order.invite"
+	OutboxRead       Action = "outbox.read"    // messages to and from the systems outside
+	OutboxOperate    Action = "outbox.operate" // redeliver, discard, retry, drop
+	SealRead         Action = "seal.read"      // see also (*Access).MaySeeSeal for departments
 	SealSuspend      Action = "seal.suspend"
 	SealResume       Action = "seal.resume"
 	SealCancel       Action = "seal.cancel"
@@ -114,6 +118,10 @@ var policy = map[Action]rule{
 	OrderRead:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration, RoleELicence),
 	OrderCollect:     allow(anyOf, RoleSystem, RoleELicence), // online and at the window; both carry the signed assertion
 	OrderResolve:     allow(anyOf, RoleSystem),
+	OrderApply:       allow(anyOf, RoleSystem, RoleELicence), // as OrderCollect
+	OrderInvite:      allow(anyOf, RoleSystem),
+	OutboxRead:       allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
+	OutboxOperate:    allow(anyOf, RoleSystem),
 	SealRead:         allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleELicence),
 	SealSuspend:      allow(anyOf, RoleSystem, RoleSecurity, RoleELicence),
 	SealResume:       allow(anyOf, RoleSecurity),

@@ -44,15 +44,36 @@ func (w *wake) run(ctx context.Context) error {
 	if w.c.Before.Version == 0 && w.older {
 		return nil
 	}
+	account, err := w.i.tellAccount(w.c.Before, w.c.Licence)
+	if err != nil {
+		return err
+	}
+	w.draft.Add(account)
 	if w.c.Before.Version == 0 {
 		return w.newOrder(set)
 	}
-	for _, step := range []func(context.Context) error{w.cascadeSeals, w.settleOrders, w.lapseDevice} {
+	for _, step := range []func(context.Context) error{w.cascadeSeals, w.settleOrders, w.lapseDevice, w.tellEnded} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return w.newOrder(slices.DeleteFunc(slices.Clone(set), func(t string) bool { return !slices.Contains(w.renew, t) }))
+}
+
+// tellEnded tells the owner how many seals this event ended.
+func (w *wake) tellEnded(context.Context) error {
+	n := 0
+	for _, s := range w.seals {
+		if s.State.Final() {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	d, err := w.i.tell(NoticeMessage{Kind: NoticeEnded, USCC: w.c.Licence.USCC, Name: w.c.Licence.Name, Seals: n})
+	w.draft.Add(d)
+	return err
 }
 
 // newOrder opens the order of this event. Its seals are made once the licence allows it.
@@ -62,7 +83,11 @@ func (w *wake) newOrder(types []string) error {
 		return nil
 	}
 	o, d, err := register.NewOrder(w.c.Event.ID, l.USCC, l.Name, l.Version, w.i.cfg.Release, types, w.change)
-	w.draft.Add(d)
+	if err != nil {
+		return err
+	}
+	told, err := w.i.tell(NoticeMessage{Kind: NoticeOrdered, USCC: l.USCC, Name: l.Name, Order: o.ID, Seals: len(types)})
+	w.draft.Add(d, told)
 	w.order = o.ID
 	return err
 }

@@ -107,7 +107,11 @@ func (i *Issuance) collect(ctx context.Context, req *keystore.Request, actor acc
 		return CollectOutcome{}, err
 	}
 	d := register.Draft{Put: bound.Put, Expect: append(bound.Expect, licence.Expect(o.USCC, version)), Spend: bound.Spend, Audit: [][]byte{body}}
-	d.Add(register.Draft{Audit: bound.Audit}, handed)
+	told, err := i.tell(NoticeMessage{Kind: NoticeCollected, USCC: o.USCC, Name: standing.Name, Order: o.ID, Seals: len(c.Seals)})
+	if err != nil {
+		return CollectOutcome{}, err
+	}
+	d.Add(register.Draft{Audit: bound.Audit}, handed, told)
 	c.Receipt, err = i.Store.Commit(ctx, d.Mutation(req))
 	if errors.Is(err, store.ErrLimit) { // the same assertion at the same moment
 		err = fmt.Errorf("%w: %w", access.ErrAssertionReplayed, err)

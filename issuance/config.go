@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"sealkeeper/access"
@@ -67,8 +68,13 @@ type Config struct {
 	DocumentSubject ca.SubjectTemplate // of the certificates of document keys
 	SealYears       int                // life of a seal and its certificate
 	RetryEvery      time.Duration      // how often Run looks for complete orders that could not be made
-	Now             func() time.Time
-	Log             *slog.Logger
+	// ExpireImpressions and ExpireCollection end orders that have waited so long for an impression, or to be collected; zero means never.
+	ExpireImpressions, ExpireCollection time.Duration
+	// Accounts and Notices say that messages for QueueAccount and QueueNotice have a receiver.
+	Accounts, Notices bool
+
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // DefaultConfig returns the defaults, without pinned keys.
@@ -92,6 +98,8 @@ type Issuance struct {
 	maker  *seal.Certificate
 	nudge  chan struct{} // wakes Run; holds at most one
 	making makings
+
+	applying sync.Mutex // held while an application is looked at
 
 	revoked revocations
 }
@@ -152,6 +160,8 @@ func (c Config) check() error {
 		return errors.New("the keys of public security and of the e-licence system must be pinned")
 	case c.Release != register.Together && c.Release != register.AsFiled:
 		return fmt.Errorf("release is %q, want together or as-filed", c.Release)
+	case c.ExpireImpressions < 0 || c.ExpireCollection < 0:
+		return errors.New("orders that expire before they are made")
 	case c.SealYears < 1 || c.SealYears > 10:
 		return fmt.Errorf("seals of %d years", c.SealYears)
 	}

@@ -139,7 +139,11 @@ func (i *Issuance) release(ctx context.Context, s *set) (register.Order, error) 
 	if err != nil {
 		return o, err
 	}
-	d.Add(parts, last, register.Draft{Audit: [][]byte{body}})
+	told, err := i.tell(NoticeMessage{Kind: NoticeMade, USCC: o.USCC, Name: s.licence.Name, Order: o.ID, Seals: len(s.sheets)})
+	if err != nil {
+		return o, err
+	}
+	d.Add(parts, last, told, register.Draft{Audit: [][]byte{body}})
 	if _, err := i.Store.Commit(ctx, d.Mutation(nil)); err != nil {
 		return o, fmt.Errorf("releasing order %s: %w", o.ID, err)
 	}

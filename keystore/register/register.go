@@ -29,9 +29,16 @@ var (
 	esls         = &store.Collection{Name: "esl", Codec: 1}
 	certificates = &store.Collection{Name: "seal-certificate", Codec: 1}
 	companions   = &store.Collection{Name: "seal-document-certificate", Codec: 1}
-	filings      = &store.Collection{Name: "seal-filing", Codec: 1}
-	numbers      = &store.Collection{Name: "seal-number", Codec: 1}
-	orders       = &store.Collection{Name: "order", Codec: 1, Indexes: []store.Index{
+	filings      = &store.Collection{Name: "seal-filing", Codec: 1, Indexes: []store.Index{
+		{Name: "pending", Keys: field(func(f Filed) string {
+			if f.State == FilingPending {
+				return f.Since.UTC().Format("20060102150405.000000")
+			}
+			return ""
+		})},
+	}}
+	numbers = &store.Collection{Name: "seal-number", Codec: 1}
+	orders  = &store.Collection{Name: "order", Codec: 1, Indexes: []store.Index{
 		{Name: "uscc", Keys: field(func(o Order) string { return o.USCC })},
 		{Name: "state", Keys: field(func(o Order) string { return string(o.State) })},
 	}}
@@ -150,6 +157,21 @@ func (r *Register) OrdersOf(ctx context.Context, uscc string) ([]Order, error) {
 // OrdersIn lists the orders in a state.
 func (r *Register) OrdersIn(ctx context.Context, s OrderState) ([]Order, error) {
 	return list[Order](ctx, r.st, orders, "state", string(s))
+}
+
+// OrdersPage pages through the orders in a state.
+func (r *Register) OrdersPage(ctx context.Context, s OrderState, cursor string, limit int) (all []Order, next string, err error) {
+	p, err := r.st.List(ctx, orders, "state", []byte(s), cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing orders: %w", err)
+	}
+	all = make([]Order, len(p.Items))
+	for n, it := range p.Items {
+		if err := json.Unmarshal(it.Value, &all[n]); err != nil {
+			return nil, "", fmt.Errorf("listing orders: %w: %w", store.ErrCorrupt, err)
+		}
+	}
+	return all, p.Next, nil
 }
 
 // Impression reads the metadata of an impression; nothing of the picture.

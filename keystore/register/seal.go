@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -212,6 +213,28 @@ func (r *Register) Filing(ctx context.Context, esid string) (Filed, store.Versio
 	var f Filed
 	at, err := r.read(ctx, filings, esid, &f)
 	return f, at, err
+}
+
+// Pending is a made seal whose filing is not answered.
+type Pending struct {
+	ESID string
+	Filed
+}
+
+// PendingFilings pages through the seals whose filing waits for an answer, the longest first.
+func (r *Register) PendingFilings(ctx context.Context, cursor string, limit int) (all []Pending, next string, err error) {
+	p, err := r.st.List(ctx, filings, "pending", nil, cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing filings: %w", err)
+	}
+	all = make([]Pending, len(p.Items))
+	for n, it := range p.Items {
+		all[n].ESID = string(it.Key)
+		if err := json.Unmarshal(it.Value, &all[n].Filed); err != nil {
+			return nil, "", fmt.Errorf("reading the filing of seal %s: %w: %w", it.Key, store.ErrCorrupt, err)
+		}
+	}
+	return all, p.Next, nil
 }
 
 // AnswerFiling drafts public security's answer to a filing. The seal itself does not change.
