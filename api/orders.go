@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"sealkeeper/access"
 	"sealkeeper/issuance"
@@ -45,6 +46,8 @@ func (s *Server) orders() {
 	route(s, "GET", "/v1/orders/{id}", "get-order", "orders", "An order", s.getOrder)
 	route(s, "POST", "/v1/orders/{id}/collect", "collect-order", "orders", "Collect (领取): a signed identity assertion binds the owner's device and activates the seals", s.collect)
 	route(s, "POST", "/v1/orders/{id}/resolve", "resolve-order", "orders", "A human's decision about an order that waits", s.resolve)
+	route(s, "POST", "/v1/enterprises/{uscc}/orders", "apply-order", "orders", "Apply for the seals of the set that are lacking: a signed identity assertion of the responsible person", s.apply)
+	route(s, "POST", "/v1/invitations", "invite-enterprises", "orders", "Tell enterprises by list that they may apply for their seals", s.invite)
 	route(s, "POST", "/v1/enterprises/{uscc}/device", "rebind-device", "orders", "Bind another device of the responsible person: a signed identity assertion", s.rebind)
 }
 
@@ -68,12 +71,57 @@ func (s *Server) listOrders(ctx context.Context, in *ordersInput) (page[register
 	return paged(all, ""), err
 }
 
-func (s *Server) getOrder(ctx context.Context, in *idInput) (register.Order, error) {
+// orderView is an order with how far the filing of its made seals with public security is.
+type orderView struct {
+	register.Order
+	Filings []filingView `json:"filings,omitempty"`
+}
+
+type filingView struct {
+	ESID      string               `json:"esid"`
+	Type      string               `json:"type"`
+	State     register.FilingState `json:"state"`
+	Since     time.Time            `json:"since"`
+	Reference string               `json:"reference,omitempty"`
+	Overdue   bool                 `json:"overdue" doc:"pending for more than 24 hours"`
+}
+
+func (s *Server) getOrder(ctx context.Context, in *idInput) (orderView, error) {
 	if err := s.allow(in.Caller, access.OrderRead); err != nil {
-		return register.Order{}, err
+		return orderView{}, err
 	}
 	o, _, err := s.use.Register.Order(ctx, in.ID)
-	return o, err
+	v := orderView{Order: o}
+	for _, q := range o.Requests {
+		if q.ESID == "" || err != nil {
+			continue
+		}
+		var f register.Filed
+		f, _, err = s.use.Register.Filing(ctx, q.ESID)
+		v.Filings = append(v.Filings, filingView{q.ESID, q.Type, f.State, f.Since, f.Reference, f.Overdue(time.Now())})
+	}
+	return v, err
+}
+
+type applyInput struct {
+	Keyed
+	USCC string `path:"uscc" maxLength:"18"`
+	Body message
+}
+
+func (s *Server) apply(ctx context.Context, in *applyInput) (register.Order, error) {
+	return s.use.Issuance.Apply(ctx, in.request("POST", "/v1/enterprises/"+in.USCC+"/orders"), in.actor, in.USCC, in.Body.envelope())
+}
+
+type inviteInput struct {
+	Keyed
+	Body struct {
+		USCCs []string `json:"usccs" minItems:"1" maxItems:"1000"`
+	}
+}
+
+func (s *Server) invite(ctx context.Context, in *inviteInput) (issuance.Invited, error) {
+	return s.use.Issuance.Invite(ctx, in.request("POST", "/v1/invitations"), in.actor, in.Body.USCCs)
 }
 
 type collectInput struct {

@@ -87,6 +87,11 @@ func TestProblemsDocument(t *testing.T) {
 
 // remedies says what the caller, or whoever runs the appliance, does about each code.
 var remedies = map[string]string{
+	"nothing-to-apply":           "Look at the enterprise's seals and orders: what the set asks for is there, or waits.",
+	"no-notice-system":           "Connect one (`connectors.systems`, `notice`), or tell the enterprises in another way.",
+	"not-dead-letter":            "Wait: it is delivered by itself. `sealctl outbox list QUEUE --state waiting` shows when it is due.",
+	"no-reason":                  "Say why.",
+	"outside-system":             "Try again later; `sealctl outbox systems` shows which systems answer.",
 	"not-entitled":               "Use the certificate of a client that may do this, or ask a security operator for a grant. The answer is the same for a seal that does not exist.",
 	"seal-equipped":              "Sign with profile pades or rfc: the key is there. A new one is made when its certificate is over.",
 	"no-document-authority":      "Connect the appliance's P-256 authority (tls.client_ca and its key), or sign with profile gm.",

@@ -28,6 +28,7 @@ func (s *Server) register() {
 	s.grants()
 	s.delegations()
 	s.ceremonyDesk()
+	s.outside()
 	s.appliance()
 	s.health()
 	s.metrics()

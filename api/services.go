@@ -25,6 +25,7 @@ type Services struct {
 	// Ceremonies takes plans that need more than one officer.
 	Ceremonies *ceremony.Desk
 	Log        *audit.Log
+	Outside    Outside
 	// Certify issues a TLS client certificate for a PEM request: the client's identity and the PEM chain.
 	Certify func(ctx context.Context, csr []byte, name string) (id, chain string, err error)
 	// TimeStamp answers an RFC 3161 query; nil when this appliance stamps no time. Its token is on record before it returns.

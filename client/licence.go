@@ -179,6 +179,7 @@ type Order struct {
 	Release        string         `json:"release"`
 	State          string         `json:"state"`
 	Requests       []OrderRequest `json:"requests"`
+	Filings        []Filing       `json:"filings,omitempty"` // of made seals; when one order is asked for
 	Exception      *Exception     `json:"exception,omitempty"`
 	Created        time.Time      `json:"created"`
 	Updated        time.Time      `json:"updated"`

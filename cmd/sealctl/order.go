@@ -33,7 +33,7 @@ func (s *settings) order() *cobra.Command {
 				fmt.Fprintf(w, "USCC\t%s\nperson\t%s, %s\ndevice\t%s\nseals\t%s\n", c.USCC, c.Person, c.Role, c.Device, strings.Join(c.Seals, " "))
 			})
 		}})
-	return noun("order", "orders for a set of seals", list, get, collect)
+	return noun("order", "orders for a set of seals", list, get, collect, s.orderResolve(), s.orderApply(), s.orderInvite())
 }
 
 func requests(o client.Order) string {
@@ -49,6 +49,13 @@ func showOrder(w io.Writer, o client.Order) {
 		when(o.Created), when(o.Updated))
 	if x := o.Exception; x != nil {
 		fmt.Fprintf(w, "exception\t%s: %s\n", x.Code, x.Detail)
+	}
+	for _, f := range o.Filings {
+		late := ""
+		if f.Overdue {
+			late = ", over 24 hours"
+		}
+		fmt.Fprintf(w, "filing %s\t%s since %s%s\t%s\n", f.Type, f.State, when(f.Since), late, orDash(f.Reference))
 	}
 	for _, r := range o.Requests {
 		fmt.Fprintf(w, "seal %s\t%s\t%s\n", r.Type, r.State, orDash(r.ESID+r.Reason))

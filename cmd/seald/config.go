@@ -55,6 +55,9 @@ type Config struct {
 	Custody  CustodyConfig  `yaml:"custody"`
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
+	// Connectors are the systems outside. What comes from them counts by the keys in Sources, whatever the connection. Cannot cause a false
+	// signature.
+	Connectors ConnectorsConfig `yaml:"connectors"`
 	// Verification is whom verifications trust beside this appliance. Cannot cause a false signature.
 	Verification VerificationConfig `yaml:"verification"`
 	// Pages is the address under which readers reach /v/…, for example https://seal.example.cn; it stands in QR codes. Default: none, and a
@@ -167,6 +170,11 @@ type SourcesConfig struct {
 type IssuanceConfig struct {
 	// Set lists the seal types made for an enterprise. Default [01, 02, 03, 05].
 	Set []string `yaml:"set"`
+	// Sets lists the types by the first two characters of the credit code, where they are others: 92 is an individual business.
+	Sets map[string][]string `yaml:"sets"`
+	// ExpireImpressions and ExpireCollection end orders that have waited so long for an impression, or to be collected. Default 0: never.
+	ExpireImpressions time.Duration `yaml:"expire_impressions"`
+	ExpireCollection  time.Duration `yaml:"expire_collection"`
 	// Release is together (default) or as-filed.
 	Release string `yaml:"release"`
 	// SealYears is the life of a seal and its certificate. Default 3.
@@ -211,6 +219,7 @@ func (c *Config) defaults() {
 	c.Custody.Seals = or(c.Custody.Seals, "resident")
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
 	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
+	c.Connectors.defaults()
 	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
 	if len(c.Issuance.Set) == 0 {
 		c.Issuance.Set = []string{"01", "02", "03", "05"}
@@ -234,6 +243,7 @@ func (c *Config) resolve(base string) {
 		*p = under(base, *p)
 	}
 	c.Verification.resolve(base)
+	c.Connectors.resolve(base)
 	for i := range c.Modules {
 		c.Modules[i].Path = under(base, c.Modules[i].Path)
 	}
@@ -281,6 +291,11 @@ func (c *Config) check() error {
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
 	need(c.Issuance.SealVersion == 4 || c.Issuance.SealVersion == 5, "issuance.seal_version must be 4 or 5")
 	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
+	need(c.Issuance.ExpireImpressions >= 0 && c.Issuance.ExpireCollection >= 0, "issuance.expire_impressions and expire_collection must not be negative")
+	for kind, set := range c.Issuance.Sets {
+		need(entityKind.MatchString(kind) && len(set) > 0, "issuance.sets: keys are the first two characters of a credit code, and no set is empty")
+	}
+	errs = append(errs, c.Connectors.check(c.Mode))
 	c.checkFormats(need)
 	l := c.Limits
 	need(l.JSON >= 0 && l.Document >= 0 && l.Batch >= 0 && l.PerClient >= 0 && l.InFlight >= 0, "limits must not be negative")
@@ -295,6 +310,8 @@ func (c *Config) check() error {
 
 var (
 	sha256Hex = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
+	entityKind = regexp.MustCompile(`^[0-9A-Y][0-9A-Y]$`)
 
 	dotted  = regexp.MustCompile(`^[0-2](\.(0|[1-9][0-9]{0,9}))+$`)
 	pdfName = regexp.MustCompile(`^[A-Za-z0-9.#_-]{1,64}$`)

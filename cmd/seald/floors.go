@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"time"
 
 	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
+	"sealkeeper/connector/account"
+	"sealkeeper/connector/delivery"
+	"sealkeeper/connector/feed"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
 	"sealkeeper/keystore"
@@ -40,7 +44,8 @@ type appliance struct {
 	issuance  *issuance.Issuance
 	signer    *signer.Signer
 	stamps    *tsa.Service // nil without an embedded time-stamp authority
-	issued    [][]byte     // the SM2 chain: root, issuing, maker, DER
+	outside   *outside
+	issued    [][]byte // the SM2 chain: root, issuing, maker, DER
 	judge     *judging
 	started   time.Time
 	unsettled []string // serials of tokens that were away at the start
@@ -54,7 +59,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
-		signer.Collections(), tsa.Collections()} {
+		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -68,7 +73,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork, a.openCeremonies} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork, a.openOutside, a.openCeremonies} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -218,6 +223,10 @@ func (a *appliance) issuanceConfig() (issuance.Config, error) {
 	cfg.Log, cfg.SealYears, cfg.Release = a.log, a.cfg.Issuance.SealYears, register.Release(a.cfg.Issuance.Release)
 	cfg.HeaderVersion = a.cfg.Issuance.SealVersion
 	cfg.Sets = map[string][]string{"": a.cfg.Issuance.Set}
+	maps.Copy(cfg.Sets, a.cfg.Issuance.Sets)
+	cfg.ExpireImpressions, cfg.ExpireCollection = a.cfg.Issuance.ExpireImpressions, a.cfg.Issuance.ExpireCollection
+	_, cfg.Accounts = a.cfg.Connectors.system(sysAccount)
+	_, cfg.Notices = a.cfg.Connectors.system(sysNotice)
 	var err error
 	if cfg.PublicSecurity, err = points(a.cfg.Sources.PublicSecurity); err != nil {
 		return cfg, err

@@ -42,6 +42,8 @@ type PlanConfig struct {
 	TSA      TSAConfig      `yaml:"tsa"`
 	PDF      PDFConfig      `yaml:"pdf"`
 
+	Connectors ConnectorsConfig `yaml:"connectors"`
+
 	Verification VerificationConfig `yaml:"verification"`
 	Pages        string             `yaml:"pages"`
 }
@@ -83,6 +85,7 @@ func loadPlan(path string) (*Plan, error) {
 	}
 	p.Config.Verification.resolve(base)
 	p.Config.Profiles = under(base, p.Config.Profiles)
+	p.Config.Connectors.resolve(base)
 	for i := range p.Config.Modules {
 		p.Config.Modules[i].Path = under(base, p.Config.Modules[i].Path)
 	}
@@ -115,9 +118,10 @@ func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Profiles: p.Config.Profiles, Token: p.Config.Token, FurtherTokens: p.Config.Further,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Custody: p.Config.Custody, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
-		Store: StoreConfig{at("sealkeeper.db")},
-		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
-		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}
+		Connectors: p.Config.Connectors,
+		Store:      StoreConfig{at("sealkeeper.db")},
+		TLS:        TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
+		PKI:        PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}
 	c.defaults()
 	return c
 }

@@ -21,7 +21,7 @@ func (a *appliance) services() api.Services {
 		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
 			return certify(a.tls, csr, name)
 		},
-		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise()}
+		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise(), Outside: a.outside}
 	if a.stamps != nil {
 		s.TimeStamp = a.stamps.Answer
 	}
@@ -87,6 +87,7 @@ func (a *appliance) measure(r *prometheus.Registry) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(v()) }))
 	}
 	r.MustRegister(tokenMetrics{a.keys})
+	a.outside.measure(r)
 	counter("sealkeeper_signatures_released_total", "Signatures released.", func() uint64 { return a.signer.Stats().Released })
 	counter("sealkeeper_signatures_discarded_total", "Signatures made and not released.", func() uint64 { return a.signer.Stats().Discarded })
 	counter("sealkeeper_signatures_refused_total", "Signing requests refused.", func() uint64 { return a.signer.Stats().Refused })

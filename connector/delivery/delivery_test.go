@@ -220,23 +220,27 @@ func TestDeadLetter(t *testing.T) {
 	if len(waiting) != 2 || !waiting[0].Behind || r.o.tries != 2 {
 		t.Fatalf("behind it: %+v; %d tries", waiting, r.o.tries)
 	}
-	if _, err := r.d.Redeliver(t.Context(), operator, waiting[0].ID); !errors.Is(err, ErrNotDead) {
+	if err := r.d.Redeliver(t.Context(), nil, operator, waiting[0].ID); !errors.Is(err, ErrNotDead) {
 		t.Errorf("redelivering what waits: %v", err)
 	}
-	if _, err := r.d.Redeliver(t.Context(), operator, "ffffffffffffffff"); !errors.Is(err, ErrUnknown) {
+	if err := r.d.Redeliver(t.Context(), nil, operator, "ffffffffffffffff"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("redelivering what is not: %v", err)
 	}
-	if err := r.d.Discard(t.Context(), operator, dead[0].ID, " "); !errors.Is(err, ErrWhy) {
+	if err := r.d.Discard(t.Context(), nil, operator, dead[0].ID, " "); !errors.Is(err, ErrWhy) {
 		t.Errorf("discarding without a reason: %v", err)
 	}
-	if m, err := r.d.Redeliver(t.Context(), operator, dead[0].ID); err != nil || m.Key != dead[0].Key {
-		t.Fatalf("redelivered as %+v: %v", m, err)
+	req := &store.Request{Client: "DEMO", ID: "1"}
+	if err := r.d.Redeliver(t.Context(), req, operator, dead[0].ID); err != nil {
+		t.Fatal(err)
 	}
 	r.step()
-	if dead = r.left(Dead); len(dead) != 1 { // refused again
-		t.Fatalf("dead %+v", dead)
+	if again := r.left(Dead); len(again) != 1 || again[0].Key != dead[0].Key { // refused again
+		t.Fatalf("dead %+v", again)
 	}
-	if err := r.d.Discard(t.Context(), operator, dead[0].ID, "示例：对方已另行处理"); err != nil {
+	if err := r.d.Redeliver(t.Context(), req, operator, dead[0].ID); err != nil || len(r.left(Dead)) != 1 {
+		t.Fatalf("the same request again: %v, %d dead", err, len(r.left(Dead)))
+	}
+	if err := r.d.Discard(t.Context(), nil, operator, dead[0].ID, "示例：对方已另行处理"); err != nil {
 		t.Fatal(err)
 	}
 	r.step()
@@ -245,7 +249,7 @@ func TestDeadLetter(t *testing.T) {
 		t.Fatalf("dead %+v", dead)
 	}
 	r.o.set(nil)
-	if _, err := r.d.Redeliver(t.Context(), operator, dead[0].ID); err != nil {
+	if err := r.d.Redeliver(t.Context(), nil, operator, dead[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	r.step()

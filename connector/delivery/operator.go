@@ -73,29 +73,47 @@ func (d *Dispatcher) List(ctx context.Context, queue string, s State, cursor str
 	return all, p.Next, nil
 }
 
-// Redeliver sends a dead letter again, under its own key. ErrUnknown, ErrNotDead.
-func (d *Dispatcher) Redeliver(ctx context.Context, by audit.Actor, id string) (Message, error) {
+// Redeliver sends a dead letter again, under its own key. A request that was carried out before changes nothing. ErrUnknown, ErrNotDead.
+func (d *Dispatcher) Redeliver(ctx context.Context, req *store.Request, by audit.Actor, id string) error {
+	if done, err := d.answered(ctx, req); done || err != nil {
+		return err
+	}
 	p, l, err := d.deadLetter(ctx, id)
 	if err != nil {
-		return Message{}, err
+		return err
 	}
 	now := d.cfg.Now().UTC()
 	m := p.Message
 	m.State, m.Tries, m.Since, m.Due = Waiting, 0, now, now
 	body, err := audit.Event{Kind: "redelivered", Actor: by, Subject: m.ID, Detail: p.tag("")}.Body()
 	if err != nil {
-		return Message{}, err
+		return err
 	}
-	if err := d.write(ctx, m, p.at, body); err != nil {
-		return Message{}, err
+	if err := d.write(ctx, req, m, p.at, body); err != nil {
+		return err
 	}
 	l.count(Dead, -1)
 	l.count(Waiting, 1)
-	return m, nil
+	return nil
+}
+
+// answered reports whether a request was carried out before.
+func (d *Dispatcher) answered(ctx context.Context, req *store.Request) (bool, error) {
+	if req == nil {
+		return false, nil
+	}
+	_, err := d.st.Lookup(ctx, *req)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Discard gives a dead letter up for good, and says why; what stands behind it moves up. ErrUnknown, ErrNotDead, ErrWhy.
-func (d *Dispatcher) Discard(ctx context.Context, by audit.Actor, id, why string) error {
+func (d *Dispatcher) Discard(ctx context.Context, req *store.Request, by audit.Actor, id, why string) error {
+	if done, err := d.answered(ctx, req); done || err != nil {
+		return err
+	}
 	if why = strings.TrimSpace(why); why == "" {
 		return fmt.Errorf("discarding message %.16q: %w", id, ErrWhy)
 	}
@@ -107,7 +125,7 @@ func (d *Dispatcher) Discard(ctx context.Context, by audit.Actor, id, why string
 	if err != nil {
 		return err
 	}
-	return d.remove(ctx, l, p, body)
+	return d.remove(ctx, l, req, p, body)
 }
 
 func (d *Dispatcher) deadLetter(ctx context.Context, id string) (parcel, *lane, error) {

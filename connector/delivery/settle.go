@@ -61,7 +61,7 @@ func (d *Dispatcher) weather(ctx context.Context, l *lane, answered bool) {
 func (d *Dispatcher) settle(ctx context.Context, l *lane, p parcel, failure error) error {
 	if failure == nil {
 		l.delivered.Add(1)
-		return d.remove(ctx, l, p, nil)
+		return d.remove(ctx, l, nil, p, nil)
 	}
 	l.failed.Add(1)
 	now := d.cfg.Now().UTC()
@@ -70,7 +70,7 @@ func (d *Dispatcher) settle(ctx context.Context, l *lane, p parcel, failure erro
 	m.Last = cut(failure.Error(), 300)
 	if !d.hopeless(m, failure, now) {
 		m.Due = now.Add(d.backoff(m.Tries))
-		return d.write(ctx, m, p.at, nil)
+		return d.write(ctx, nil, m, p.at, nil)
 	}
 	m.State = Dead
 	body, err := audit.Event{Kind: "dead-letter", Actor: appliance, Subject: m.ID, Detail: m.tag(m.Last)}.Body()
@@ -78,7 +78,7 @@ func (d *Dispatcher) settle(ctx context.Context, l *lane, p parcel, failure erro
 		return err
 	}
 	d.cfg.Log.WarnContext(ctx, "dead letter", slog.String("id", m.ID), slog.String("queue", m.Queue), slog.String("error", m.Last))
-	if err := d.write(ctx, m, p.at, body); err != nil {
+	if err := d.write(ctx, nil, m, p.at, body); err != nil {
 		return err
 	}
 	l.count(Waiting, -1)
@@ -102,11 +102,12 @@ type tag struct {
 
 func (m Message) tag(why string) tag { return tag{m.Queue, m.Entity, m.Kind, m.Key, m.Tries, why} }
 
-func (d *Dispatcher) write(ctx context.Context, m Message, at store.Version, record []byte) error {
+func (d *Dispatcher) write(ctx context.Context, req *store.Request, m Message, at store.Version, record []byte) error {
 	mu, err := m.put(at)
 	if err != nil {
 		return err
 	}
+	mu.Request = req
 	if record != nil {
 		mu.Audit = [][]byte{record}
 	}
@@ -117,11 +118,11 @@ func (d *Dispatcher) write(ctx context.Context, m Message, at store.Version, rec
 }
 
 // remove ends a message; the next one of its entity moves up in the same commit.
-func (d *Dispatcher) remove(ctx context.Context, l *lane, p parcel, record []byte) error {
+func (d *Dispatcher) remove(ctx context.Context, l *lane, req *store.Request, p parcel, record []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := []byte(p.ID)
-	mu := store.Mutation{Put: []store.Put{{Collection: messages, Key: key}}, Expect: []store.Expect{{Collection: messages, Key: key, Version: p.at}}}
+	mu := store.Mutation{Request: req, Put: []store.Put{{Collection: messages, Key: key}}, Expect: []store.Expect{{Collection: messages, Key: key, Version: p.at}}}
 	if record != nil {
 		mu.Audit = [][]byte{record}
 	}

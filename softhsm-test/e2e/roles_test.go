@@ -56,6 +56,15 @@ var matrix = map[string]route{
 	"GET /v1/orders/{id}":                       {[]string{"system", "security", "audit", "registration", "e-licence"}, ""},
 	"POST /v1/orders/{id}/collect":              {[]string{"system", "e-licence"}, unsigned},
 	"POST /v1/orders/{id}/resolve":              {[]string{"system"}, `{"resolution":"continue","reason":"x"}`},
+	"POST /v1/enterprises/{uscc}/orders":        {[]string{"system", "e-licence"}, unsigned},
+	"POST /v1/invitations":                      {[]string{"system"}, `{"usccs":["x"]}`},
+	"GET /v1/outside":                           {[]string{"system", "security", "audit"}, ""},
+	"GET /v1/outbox/{queue}":                    {[]string{"system", "security", "audit"}, ""},
+	"POST /v1/outbox-messages/{id}/redeliver":   {[]string{"system"}, "{}"},
+	"POST /v1/outbox-messages/{id}/discard":     {[]string{"system"}, `{"reason":"x"}`},
+	"GET /v1/feeds/{feed}/held":                 {[]string{"system", "security", "audit"}, ""},
+	"POST /v1/feeds/{feed}/held/{seq}/retry":    {[]string{"system"}, "{}"},
+	"POST /v1/feeds/{feed}/held/{seq}/drop":     {[]string{"system"}, `{"reason":"x"}`},
 	"POST /v1/enterprises/{uscc}/device":        {[]string{"system", "e-licence"}, unsigned},
 	"GET /v1/enterprises/{uscc}/seals":          {[]string{"system", "security", "audit", "e-licence"}, ""},
 	"GET /v1/seals/{esid}":                      {[]string{"system", "security", "audit", "e-licence"}, ""},
@@ -115,7 +124,8 @@ func (s *scene) call(t *testing.T, e *enterprise, row string) client.Call {
 	if method == "POST" {
 		esid = "41030299999999"
 	}
-	for name, value := range map[string]string{"{uscc}": e.USCC, "{esid}": esid, "{id}": "00000000000000000000000000000000"} {
+	for name, value := range map[string]string{"{uscc}": e.USCC, "{esid}": esid, "{id}": "00000000000000000000000000000000", "{queue}": "filing", "{feed}": "none",
+		"{seq}": "1"} {
 		path = strings.ReplaceAll(path, name, value)
 	}
 	c := client.Call{Method: method, Path: path}
