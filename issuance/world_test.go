@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"sealkeeper/access"
+	"sealkeeper/connector/account"
+	"sealkeeper/connector/delivery"
 	elicence "sealkeeper/connector/elicence/sim"
+	"sealkeeper/connector/feed"
 	publicsecurity "sealkeeper/connector/publicsecurity/sim"
 	"sealkeeper/connector/publicsecurity/sim/draw"
 	registration "sealkeeper/connector/registration/sim"
@@ -187,7 +190,8 @@ func (w *world) openToken() {
 
 func collections() []*store.Collection {
 	var all []*store.Collection
-	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections()} {
+	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections(),
+		delivery.Collections(), feed.Collections(), account.Collections()} {
 		all = append(all, of...)
 	}
 	return all
