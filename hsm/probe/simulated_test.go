@@ -129,12 +129,13 @@ func TestDeviceIsNotAsDocumented(t *testing.T) {
 	p.SM2 = &sm2
 	sm2.Sign = maps.Clone(sm2.Sign)
 	sm2.Sign["sm3"] = firmware.SignMechanism{Mechanism: 0x80008100, Input: firmware.InputNoZ, Output: firmware.OutputRaw64}
-	f, got := measure(t, config(t, simulator.New(t, &p, "unreadable 0x163")), probe.Options{Signatures: 100})
+	f, got := measure(t, config(t, simulator.New(t, &p, "unreadable 0x163", "refused 0x170", "refused 0x171")), probe.Options{Signatures: 100})
 	found := map[string]string{}
 	for _, d := range f.Differences(got) {
 		found[d.Path] = d.Measured
 	}
-	want := map[string]string{"sm2.sign.sm3.input": "hash-noz", "sm2.sign.sm3.sig": "raw64", "attributes.unreadable_ok": "CKA_LOCAL"}
+	want := map[string]string{"sm2.sign.sm3.input": "hash-noz", "sm2.sign.sm3.sig": "raw64", "attributes.unreadable_ok": "CKA_LOCAL",
+		"attributes.omit": "CKA_MODIFIABLE, CKA_COPYABLE"}
 	for path, v := range want {
 		if found[path] != v {
 			t.Errorf("%s: found %q, want %q in %v", path, found[path], v, found)
