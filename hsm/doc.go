@@ -15,6 +15,9 @@
 //
 // Sessions, login and object handles belong to one epoch and end together. A call repeats itself at most once per remedy.
 //
+// A wrapped key comes with the request that uses it (wrapping.go). It is opened as a session object of a session that does nothing else, kept for its next
+// uses (opened.go), and never leaves the token but wrapped (wrap.go, ADR 0017).
+//
 // miekg's Sign asks for the length with a call of its own before the real one; on the test module and on SoftHSM2 that costs 1.4 to 1.7 of
 // some 670 and 90 microseconds, so it is left as it is. A network device would pay a round trip.
 //

@@ -64,7 +64,14 @@ func BenchmarkWrapped(b *testing.B) {
 	var rates [3][]float64
 	var ratios []float64
 	for b.Loop() {
-		x, y := round(few, ids[:fewKeys]), round(many, ids[:fewKeys])
+		var x, y float64
+		if len(ratios)%2 == 0 { // neither always comes second
+			x = round(few, ids[:fewKeys])
+			y = round(many, ids[:fewKeys])
+		} else {
+			y = round(many, ids[:fewKeys])
+			x = round(few, ids[:fewKeys])
+		}
 		rates[0], rates[1], ratios = append(rates[0], x), append(rates[1], y), append(ratios, y/x)
 		rates[2] = append(rates[2], round(many, ids))
 	}
