@@ -46,7 +46,7 @@ func (d *examination) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg, forget, err := withPIN(p.Config)
+	cfg, forget, err := withPIN(typed(cmd, p.Config))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,12 @@ func (t *tokenFlags) choose(cmd *cobra.Command) {
 	f.StringVar(&t.Serial, "serial", "", "serial number of the token")
 	f.StringVar(&t.PINFile, "pin-file", "", "file with the user PIN, mode 0400 (default: as the daemon's; without one the PIN is asked for, at a terminal alone)")
 	f.StringVar(&t.LatchFile, "latch-file", "", "where a wrong PIN is remembered (default: as the daemon's, or beside the PIN file)")
+	f.Bool(keypad, false, "type the PIN at the device, each time that it asks (probe: twice, doctor: once)")
+	cmd.MarkFlagsMutuallyExclusive(keypad, "pin-file")
 }
+
+// keypad is the flag of a protected authentication path.
+const keypad = "keypad"
 
 // daemonSection is what the daemon's configuration says of modules and tokens.
 type daemonSection struct {
@@ -115,6 +120,14 @@ func (t *tokenFlags) place() (placed, error) {
 	return p, nil
 }
 
+// typed has the PIN typed at the device when the flag says so.
+func typed(cmd *cobra.Command, cfg hsm.Config) hsm.Config {
+	if cmd.Flags().Changed(keypad) {
+		cfg.PINFile, cfg.Keypad = "", true
+	}
+	return cfg
+}
+
 // errNoPIN: there is neither a PIN file nor somebody to ask.
 var errNoPIN = errors.New("no --pin-file, and no terminal to ask for the PIN at")
 
@@ -126,6 +139,9 @@ func withPIN(cfg hsm.Config) (_ hsm.Config, forget func(), err error) {
 	}
 	if cfg.LatchFile == "" {
 		return cfg, nil, errors.New("name --latch-file: a wrong PIN must be remembered somewhere that the daemon and the next run look at")
+	}
+	if cfg.Keypad {
+		return cfg, func() {}, nil
 	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {

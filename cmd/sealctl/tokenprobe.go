@@ -80,7 +80,7 @@ func (p *probing) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg, forget, err := withPIN(at.Config)
+	cfg, forget, err := withPIN(typed(cmd, at.Config))
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,7 @@ func TestFindings(t *testing.T) {
 		"latched":            {"", latched, "pin-latch", doctor.Fail, "latched", "rm ", "login", 0},
 		"no latch file":      {"", func(_ *testing.T, c *doctor.Config) { c.LatchFile = "" }, "pin-latch", doctor.Fail, "could not be remembered", "--latch-file", "login", 0},
 		"PIN readable":       {"", readable, "pin-source", doctor.Fail, "0400", "chmod 0400", "login", 0},
+		"no keypad":          {"", func(_ *testing.T, c *doctor.Config) { c.PINFile, c.Keypad = "", true }, "pin-source", doctor.Fail, "no PIN at the device", "--pin-file", "login", 0},
 		"not on the list":    {"", func(_ *testing.T, c *doctor.Config) { c.Allowed[0].Path = k.Module }, "module-file", doctor.Fail, "not on the list", "sha256:", "library", 0},
 		"another file":       {"", func(_ *testing.T, c *doctor.Config) { c.Allowed[0].SHA256 = strings.Repeat("0", 64) }, "module-file", doctor.Fail, "the list says", "sha256:", "library", 0},
 		"no list":            {"", func(_ *testing.T, c *doctor.Config) { c.Allowed = nil }, "module-file", doctor.Warn, "production mode wants", "modules:", "", 2},

@@ -173,6 +173,9 @@ func (p *patient) cleanUp(ctx context.Context) finding {
 
 // worker comes last: it opens the token in a child, for which this process lets it go.
 func (p *patient) worker(ctx context.Context) finding {
+	if p.cfg.Keypad {
+		return skip("a PIN typed at the device cannot be handed to a worker process")
+	}
 	all := probe.Algorithms(p.profile)
 	cfg := worker.Config{Config: p.cfg.Config, Command: p.cfg.Worker}
 	cfg.Profile, cfg.Proven = p.profile, true // the PIN logged in a moment ago

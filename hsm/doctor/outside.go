@@ -191,6 +191,12 @@ func (p *patient) latch(context.Context) finding {
 }
 
 func (p *patient) pinSource(context.Context) finding {
+	if p.cfg.Keypad && !(p.token != nil && p.token.Flags.ProtectedPath) {
+		return fail("the token takes no PIN at the device").mendBy("%s", p.sealctl("doctor", "--pin-file FILE"))
+	}
+	if p.cfg.Keypad {
+		return ok("typed at the device")
+	}
 	if p.cfg.PINFile == "" {
 		return ok("asked for at the terminal")
 	}
