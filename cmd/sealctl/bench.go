@@ -6,48 +6,37 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sealkeeper/client"
+	"sealkeeper/hsm"
 )
 
-// benchmark measures the token's own ceiling and then the service over it, in interleaved rounds, so that whatever else the machine does
+// benchmark measures the token's own ceilings and then the service over them, in interleaved rounds, so that whatever else the machine does
 // falls on both.
 type benchmark struct {
 	*settings
 	token                        tokenFlags
 	pid                          int
 	request                      client.SignatureRequest
+	kinds                        []string
 	clients, batchClients, batch int
 	rounds                       int
 	ramp, span                   time.Duration
 	withoutSingles, withoutBatch bool
-}
-
-// row is one line of the result. Rates are per second; everything is the median of the rounds.
-type row struct {
-	Mechanism  string  `json:"mechanism"`
-	Clients    int     `json:"clients"`
-	Batch      int     `json:"batch"`       // signatures in one request
-	TokenOps   float64 `json:"token_ops"`   // C_Sign through package hsm in this process, nothing around it
-	ServiceOps float64 `json:"service_ops"` // signatures over HTTPS: checked, recorded durably, answered
-	Ratio      float64 `json:"ratio"`       // of the two in the same round
-	P50        float64 `json:"p50_ms"`      // of one request
-	P99        float64 `json:"p99_ms"`
-	CPU        float64 `json:"cpu_us_per_op,omitempty"` // of the daemon, user and system; needs --pid
-	OwnCPU     float64 `json:"client_cpu_us_per_op"`    // of this program, on the same processors
-	RSSAnon    float64 `json:"rss_anon_mb,omitempty"`   // of the daemon at the end of the round; needs --pid
-	Signature  int     `json:"signature_bytes"`         // size of one SES_Signature, which holds the whole seal
+	plot                         string
 }
 
 func (s *settings) bench() *cobra.Command {
-	b := &benchmark{settings: s, request: client.SignatureRequest{Kind: "digest"}, ramp: time.Second}
-	cmd := &cobra.Command{Use: "bench --config seald.yaml --seal ESID --purpose TEXT --delegation ID", Short: "measure the token's ceiling and the service over it", Args: args(),
-		Long: `Measure how fast the token signs by itself (C_Sign with a throw-away SM2 key that is destroyed afterwards), and then how fast the service signs over it:
-a full SES_Signature over a document digest, mutual TLS, delegation checked, one durable record each; single requests and batches. Rounds are interleaved and
-medians are printed. Both sides run on this machine and share its processors with this program.
+	b := &benchmark{settings: s, ramp: time.Second}
+	cmd := &cobra.Command{Use: "bench --config seald.yaml --seal ESID --purpose TEXT --delegation ID", Short: "measure the token's ceilings and the service over them", Args: args(),
+		Long: `Measure how fast the token signs by itself (C_Sign with throw-away keys that are destroyed afterwards; SM2, ECDSA P-256, RSA-2048, over sessions from 1 to the
+pool's size), and then how fast the service signs over it: a complete signature over a document digest, mutual TLS, delegation checked, one durable record each; single
+requests and batches of each kind. Rounds are interleaved, the token runs with the number of sessions that served it best, and medians are printed. Both sides run on
+this machine and share its processors with this program.
 
 The token is opened a second time, beside the daemon: SoftHSM2 allows that; many devices do not. SOFTHSM2_CONF must name the same token for both.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd) }}
@@ -56,7 +45,8 @@ The token is opened a second time, beside the daemon: SoftHSM2 allows that; many
 	f.IntVar(&b.pid, "pid", 0, "process of seald, for its processor time and memory")
 	f.StringVar(&b.request.Seal, "seal", "", "esID of a collected seal")
 	f.StringVar(&b.request.Purpose, "purpose", "", "purpose as granted and delegated")
-	f.StringVar(&b.request.Delegation, "delegation", "", "registered delegation for kind digest with a count that lasts")
+	f.StringVar(&b.request.Delegation, "delegation", "", "registered delegation for the kinds, with a count that lasts")
+	f.StringSliceVar(&b.kinds, "kinds", []string{"digest"}, "what is signed, kind or kind:profile: digest, cms, cms:gm-rfc (SM2), cms:rfc, cms:pades (P-256)")
 	f.IntVar(&b.clients, "clients", 64, "clients at once, each with its own connection")
 	f.IntVar(&b.batchClients, "batch-clients", 8, "clients at once that send batches; 8 keep 800 signatures in flight")
 	f.IntVar(&b.batch, "batch", 100, "signatures in one batch")
@@ -64,6 +54,7 @@ The token is opened a second time, beside the daemon: SoftHSM2 allows that; many
 	f.DurationVar(&b.span, "span", 3*time.Second, "length of one measurement; long requests lengthen it")
 	f.BoolVar(&b.withoutSingles, "batches-only", false, "leave single requests out")
 	f.BoolVar(&b.withoutBatch, "singles-only", false, "leave batches out")
+	f.StringVar(&b.plot, "plot", "", "file for a drawing (SVG) of rate against concurrency")
 	require(cmd, "seal", "purpose", "delegation")
 	cmd.MarkFlagsMutuallyExclusive("batches-only", "singles-only")
 	return cmd
@@ -78,13 +69,32 @@ func (b *benchmark) check() error {
 	case b.span < 100*time.Millisecond:
 		return errors.New("--span is at least 100ms")
 	}
+	for _, k := range b.kinds {
+		if mechanismOf(k) == "" {
+			return fmt.Errorf("--kinds %.40q: want digest, cms, cms:gm, cms:gm-rfc, cms:rfc or cms:pades", k)
+		}
+	}
 	b.ramp = min(b.ramp, b.span/2)
 	return nil
 }
 
+// mechanismOf is the algorithm behind kind or kind:profile, empty for what takes no digest.
+func mechanismOf(kind string) hsm.Algorithm {
+	switch kind {
+	case "digest", "cms", "cms:gm", "cms:gm-rfc":
+		return hsm.SM2
+	case "cms:rfc", "cms:pades":
+		return hsm.ECDSAP256
+	}
+	return ""
+}
+
 // side is one of the things measured in turn.
 type side struct {
+	mechanism      hsm.Algorithm
+	kind           string // of the service's sides
 	clients, batch int
+	signature      int                                                   // bytes of one
 	one            func(ctx context.Context) (signatures int, err error) // one request
 	took           []sample
 }
@@ -94,7 +104,7 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	service, err := b.openService(ctx)
+	sides, err := b.sides(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,76 +112,64 @@ func (b *benchmark) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	rows, err := b.measure(ctx, token, service, cmd.ErrOrStderr())
+	r, err := b.measure(ctx, token, sides, cmd.ErrOrStderr())
 	if err := errors.Join(err, token.close(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
-	return b.show(cmd, rows, func(w io.Writer) { showRows(w, rows) })
+	if b.plot != "" {
+		if err := writePlot(b.plot, r.curves); err != nil {
+			return err
+		}
+	}
+	return b.show(cmd, r.rows, func(w io.Writer) { r.show(w) })
 }
 
-// measure takes the token and each side in turn, round after round.
-func (b *benchmark) measure(ctx context.Context, token *ceiling, service *service, status io.Writer) ([]row, error) {
-	own := &side{clients: max(b.clients, b.batchClients), one: token.sign}
-	var sides []*side
-	if !b.withoutSingles {
-		sides = append(sides, &side{clients: b.clients, batch: 1, one: service.single})
+// sides tries one signature of each kind and says what is to be measured.
+func (b *benchmark) sides(ctx context.Context) (all []*side, err error) {
+	calls, err := client.New(client.Config{Address: b.server, CA: b.ca, Certificate: b.cert, Key: b.settings.key, Connections: max(b.clients, b.batchClients)})
+	if err != nil {
+		return nil, err
 	}
-	if !b.withoutBatch {
-		sides = append(sides, &side{clients: b.batchClients, batch: b.batch, one: service.many})
+	for _, kind := range b.kinds {
+		r := b.request
+		r.Kind, r.Profile, _ = strings.Cut(kind, ":")
+		s := &service{calls: calls, request: r, batch: b.batch}
+		if err := s.try(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		if !b.withoutSingles {
+			all = append(all, &side{mechanism: mechanismOf(kind), kind: kind, clients: b.clients, batch: 1, one: s.single, signature: s.signature})
+		}
+		if !b.withoutBatch {
+			all = append(all, &side{mechanism: mechanismOf(kind), kind: kind, clients: b.batchClients, batch: b.batch, one: s.many, signature: s.signature})
+		}
+	}
+	return all, nil
+}
+
+// measure looks for the best number of sessions first, then takes the token and each side in turn, round after round.
+func (b *benchmark) measure(ctx context.Context, token *ceiling, sides []*side, status io.Writer) (result, error) {
+	curves, err := b.curves(ctx, token, sides, status)
+	if err != nil {
+		return result{}, err
+	}
+	var own []*side
+	for _, m := range token.mechanisms() {
+		if best := curves.best(m); slices.ContainsFunc(sides, func(x *side) bool { return x.mechanism == m }) {
+			own = append(own, &side{mechanism: m, clients: best, one: token.signer(m)})
+		}
 	}
 	step, stop := progress(status, "rounds")
 	defer stop()
 	for round := range b.rounds {
-		for _, x := range append([]*side{own}, sides...) {
+		for _, x := range slices.Concat(own, sides) {
 			s, err := load{x.clients, b.ramp, b.span, b.pid}.run(ctx, x.one)
 			if err != nil {
-				return nil, err
+				return result{}, err
 			}
 			x.took = append(x.took, s)
 		}
 		step(uint64(round+1), uint64(b.rounds))
 	}
-	var rows []row
-	for _, x := range sides {
-		rows = append(rows, x.row(own, service.signature))
-	}
-	return rows, nil
-}
-
-// row takes medians over the rounds.
-func (x *side) row(token *side, signature int) row {
-	of := func(value func(i int) float64) float64 {
-		var all []float64
-		for i := range x.took {
-			all = append(all, value(i))
-		}
-		return median(all)
-	}
-	return row{Mechanism: "sm2", Clients: x.clients, Batch: x.batch, Signature: signature,
-		TokenOps:   of(func(i int) float64 { return token.took[i].rate }),
-		ServiceOps: of(func(i int) float64 { return x.took[i].rate }),
-		Ratio:      of(func(i int) float64 { return x.took[i].rate / token.took[i].rate }),
-		P50:        of(func(i int) float64 { return x.took[i].p50 }),
-		P99:        of(func(i int) float64 { return x.took[i].p99 }),
-		CPU:        of(func(i int) float64 { return x.took[i].cpu }),
-		OwnCPU:     of(func(i int) float64 { return x.took[i].own }),
-		RSSAnon:    of(func(i int) float64 { return x.took[i].rss }),
-	}
-}
-
-// median of at least one value.
-func median(all []float64) float64 {
-	s := slices.Sorted(slices.Values(all))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
-
-func showRows(w io.Writer, rows []row) {
-	fmt.Fprintln(w, "MECHANISM\tCLIENTS\tBATCH\tTOKEN/s\tSERVICE/s\tRATIO\tp50 ms\tp99 ms\tCPU µs/op\tCLIENT µs/op\tRssAnon MB\tSIGNATURE B")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%d\n", r.Mechanism, r.Clients, r.Batch, r.TokenOps, r.ServiceOps, 100*r.Ratio, r.P50, r.P99,
-			r.CPU, r.OwnCPU, r.RSSAnon, r.Signature)
-	}
+	return result{rows(own, sides, curves), curves}, nil
 }

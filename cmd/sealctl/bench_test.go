@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"encoding/xml"
 	"errors"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,13 +30,86 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// TestRow takes ratios within rounds, not between medians.
-func TestRow(t *testing.T) {
-	token := &side{took: []sample{{rate: 100}, {rate: 200}, {rate: 400}}}
-	x := &side{clients: 64, batch: 1, took: []sample{{rate: 90, p50: 1}, {rate: 100, p50: 3}, {rate: 100, p50: 2}}}
-	r := x.row(token, 20_000)
-	if r.TokenOps != 200 || r.ServiceOps != 100 || r.Ratio != 0.5 || r.P50 != 2 || r.Clients != 64 || r.Signature != 20_000 {
+// TestRows takes ratios within rounds, not between medians, and lets a mechanism that no service uses stand alone.
+func TestRows(t *testing.T) {
+	token := &side{mechanism: hsm.SM2, clients: 4, took: []sample{{rate: 100}, {rate: 200}, {rate: 400}}}
+	x := &side{mechanism: hsm.SM2, kind: "digest", clients: 64, batch: 1, signature: 20_000, took: []sample{{rate: 90, p50: 1}, {rate: 100, p50: 3}, {rate: 100, p50: 2}}}
+	c := curves{{mechanism: hsm.SM2, token: true, Dots: []dot{{1, 50, 9}, {4, 190, 9}, {8, 180, 9}}}, {mechanism: hsm.RSA2048, token: true, Dots: []dot{{1, 10, 80}, {2, 20, 90}}}}
+	all := rows([]*side{token}, []*side{x}, c)
+	if len(all) != 2 {
+		t.Fatalf("%+v", all)
+	}
+	if r := all[0]; r.TokenOps != 200 || *r.ServiceOps != 100 || *r.Ratio != 0.5 || *r.P50 != 2 || r.Clients != 64 || r.Sessions != 4 || r.CPU != nil || len(r.BySessions) != 3 {
 		t.Errorf("%+v", r)
+	}
+	if r := all[1]; r.Mechanism != "rsa-2048" || r.TokenOps != 20 || r.Sessions != 2 || r.ServiceOps != nil || r.Ratio != nil {
+		t.Errorf("%+v", r)
+	}
+	text, err := json.Marshal(all)
+	if err != nil || strings.Count(string(text), `"ratio":null`) != 1 {
+		t.Errorf("%s, %v", text, err)
+	}
+	var table strings.Builder
+	result{all, c}.show(&table)
+	for _, want := range []string{"50 %", "rsa-2048", strings.Repeat("█", 40) + "\t4\t190", strings.Repeat("█", 10) + "\t1\t50"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("%q is not in\n%s", want, table.String())
+		}
+	}
+}
+
+// TestPlot draws what is well-formed, one line for each curve, the higher rate higher up.
+func TestPlot(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rate.svg")
+	c := curves{{token: true, Name: "sm2 token", Dots: []dot{{1, 100, 0}, {2, 200, 0}}}, {Name: "<&> service", Dots: []dot{{64, 50, 0}}}}
+	if err := writePlot(file, c); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var svg struct {
+		Lines []struct {
+			Points string `xml:"points,attr"`
+		} `xml:"polyline"`
+		Dots []struct {
+			X float64 `xml:"cx,attr"`
+			Y float64 `xml:"cy,attr"`
+		} `xml:"circle"`
+		Texts []string `xml:"text"`
+	}
+	if err := xml.Unmarshal(b, &svg); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if len(svg.Lines) != 2 || len(svg.Dots) != 3 || svg.Dots[1].Y >= svg.Dots[0].Y || svg.Dots[1].X <= svg.Dots[0].X || svg.Dots[2].X <= svg.Dots[1].X || !slices.Contains(svg.Texts, "<&> service") {
+		t.Errorf("%+v", svg)
+	}
+	if err := writePlot(filepath.Join(file, "under a file"), c); err == nil {
+		t.Error("a drawing that cannot be written was written")
+	}
+}
+
+func TestLadder(t *testing.T) {
+	for _, c := range []struct {
+		most, factor int
+		want         []int
+	}{{1, 2, []int{1}}, {16, 2, []int{1, 2, 4, 8, 16}}, {12, 2, []int{1, 2, 4, 8, 12}}, {64, 4, []int{1, 4, 16, 64}}} {
+		if got := ladder(c.most, c.factor); !slices.Equal(got, c.want) {
+			t.Errorf("to %d by %d: %v", c.most, c.factor, got)
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for kind, want := range map[string]hsm.Algorithm{"digest": hsm.SM2, "cms": hsm.SM2, "cms:pades": hsm.ECDSAP256, "cms:rfc": hsm.ECDSAP256} {
+		if got := mechanismOf(kind); got != want {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
+	b := benchmark{kinds: []string{"digest", "ofd"}, clients: 1, batchClients: 1, batch: 1, rounds: 1, span: time.Second}
+	if err := b.check(); err == nil || !strings.Contains(err.Error(), `"ofd"`) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -78,9 +156,13 @@ func TestCeiling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := load{workers: 4, ramp: time.Millisecond, span: 300 * time.Millisecond}.run(t.Context(), c.sign)
-	if err != nil || s.rate <= 0 {
-		t.Errorf("%+v, %v", s, err)
+	if got := c.mechanisms(); !slices.Equal(got, measured) || c.sessions < 2 {
+		t.Errorf("%v over %d sessions", got, c.sessions)
+	}
+	bench := &benchmark{span: 300 * time.Millisecond}
+	curves, err := bench.curves(t.Context(), c, nil, io.Discard)
+	if err != nil || len(curves) != len(measured) || len(curves[0].Dots) != len(ladder(c.sessions, 2)) || curves[0].Dots[0].Ops <= 0 || curves.best(hsm.SM2) < 1 {
+		t.Errorf("%+v, %v", curves, err)
 	}
 	objects, err := c.token.Objects(t.Context())
 	if err != nil || len(objects) == 0 || !strings.HasPrefix(objects[0].Label, "bench-") {
@@ -94,7 +176,7 @@ func TestCeiling(t *testing.T) {
 	}
 	defer c.close(context.WithoutCancel(t.Context()))
 	for _, o := range must(c.token.Objects(t.Context()))(t) {
-		if o.ID != c.key {
+		if !slices.Contains(slices.Collect(maps.Values(c.keys)), o.ID) {
 			t.Errorf("left behind: %+v", o)
 		}
 	}

@@ -87,11 +87,15 @@ func first(a, b string) string {
 	return b
 }
 
-// ceiling signs with a throw-away key: no seal's key signs anything that the appliance did not build (law 11).
+// ceiling signs with throw-away keys: no seal's key signs anything that the appliance did not build (law 11).
 type ceiling struct {
-	token *hsm.Module
-	key   hsm.ObjectID
+	token    *hsm.Module
+	keys     map[hsm.Algorithm]hsm.ObjectID
+	sessions int // of the pool
 }
+
+// measured are the mechanisms whose ceilings are of interest; what token or profile do not offer is left out.
+var measured = []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256, hsm.RSA2048}
 
 func (t *tokenFlags) open(ctx context.Context) (*ceiling, error) {
 	s, err := t.resolve()
@@ -111,29 +115,63 @@ func (t *tokenFlags) open(ctx context.Context) (*ceiling, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the token: %w", err)
 	}
-	c := &ceiling{token: tok}
-	rand.Read(c.key[:])
-	if _, err := tok.Generate(ctx, hsm.GenerateRequest{ID: c.key, Label: "bench-" + hex.EncodeToString(c.key[:4]), Algorithm: hsm.SM2}); err != nil {
-		return nil, errors.Join(fmt.Errorf("making a throw-away key: %w", err), tok.Close())
+	c := &ceiling{token: tok, keys: map[hsm.Algorithm]hsm.ObjectID{}}
+	if err := c.prepare(ctx); err != nil {
+		return nil, errors.Join(err, c.close(context.WithoutCancel(ctx)))
 	}
 	return c, nil
 }
 
-// sign signs one random e.
-func (c *ceiling) sign(ctx context.Context) (int, error) {
-	r := hsm.SignRequest{Key: c.key, Algorithm: hsm.SM2}
-	rand.Read(r.Digest[:])
-	if _, err := c.token.Sign(ctx, r); err != nil {
-		return 0, fmt.Errorf("measuring the token: %w", err)
+// prepare makes the throw-away keys.
+func (c *ceiling) prepare(ctx context.Context) error {
+	info, err := c.token.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the token: %w", err)
 	}
-	return 1, nil
+	c.sessions = max(info.Sessions, 1)
+	for _, m := range measured {
+		var id hsm.ObjectID
+		rand.Read(id[:])
+		_, err := c.token.Generate(ctx, hsm.GenerateRequest{ID: id, Label: "bench-" + hex.EncodeToString(id[:4]), Algorithm: m})
+		if errors.Is(err, hsm.ErrUnsupported) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("making a throw-away key: %w", err)
+		}
+		c.keys[m] = id
+	}
+	return nil
 }
 
-// close destroys the throw-away key and lets the token go.
-func (c *ceiling) close(ctx context.Context) error {
-	err := c.token.Destroy(ctx, c.key)
-	if err != nil {
-		err = fmt.Errorf("destroying the throw-away key %s: %w", c.key, err)
+// mechanisms are those the token has, in a fixed order.
+func (c *ceiling) mechanisms() (all []hsm.Algorithm) {
+	for _, m := range measured {
+		if _, ok := c.keys[m]; ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// signer signs one random digest (SM2: e) with the throw-away key of a mechanism.
+func (c *ceiling) signer(m hsm.Algorithm) func(ctx context.Context) (int, error) {
+	key := c.keys[m]
+	return func(ctx context.Context) (int, error) {
+		r := hsm.SignRequest{Key: key, Algorithm: m}
+		rand.Read(r.Digest[:])
+		if _, err := c.token.Sign(ctx, r); err != nil {
+			return 0, fmt.Errorf("measuring the token: %w", err)
+		}
+		return 1, nil
+	}
+}
+
+// close destroys the throw-away keys and lets the token go.
+func (c *ceiling) close(ctx context.Context) (err error) {
+	for _, id := range c.keys {
+		if e := c.token.Destroy(ctx, id); e != nil {
+			err = errors.Join(err, fmt.Errorf("destroying the throw-away key %s: %w", id, e))
+		}
 	}
 	return errors.Join(err, c.token.Close())
 }
