@@ -21,6 +21,7 @@ type kind struct {
 	*Collection
 	bucket, gone []byte
 	indexes      [][]byte // bucket names, as Collection.Indexes
+	recent       recent
 }
 
 func newKind(c *Collection) (*kind, error) {

@@ -22,6 +22,7 @@ type group struct {
 	counters map[string]counter
 	answers  []answered
 	byKey    map[requestKey]uint64
+	written  []*put // whatever changes in collections
 	dirty    bool
 	fatal    error // a write failed: nothing of the group may be committed
 }
@@ -207,6 +208,7 @@ func (g *group) plan(puts []put) error {
 // write does all of the mutation's writing. Any error is fatal for the group.
 func (g *group) write(p *prepared, now time.Time, spent []Spent) (Receipt, error) {
 	for i := range p.puts {
+		g.written = append(g.written, &p.puts[i])
 		if err := g.writePut(&p.puts[i]); err != nil {
 			return Receipt{}, fmt.Errorf("writing %s: %w", p.puts[i].kind.Name, err)
 		}

@@ -25,7 +25,10 @@ func (b *Bolt) Get(_ context.Context, c *Collection, key []byte) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	var it Item
+	it, turn, ok := k.recent.item(key)
+	if ok {
+		return it, nil
+	}
 	err = b.db.View(func(tx *bolt.Tx) error {
 		bucket, err := bucketOf(tx, k.bucket)
 		if err != nil {
@@ -34,6 +37,9 @@ func (b *Bolt) Get(_ context.Context, c *Collection, key []byte) (Item, error) {
 		it, err = itemAt(bucket, k, key)
 		return err
 	})
+	if err == nil {
+		k.recent.keep(turn, it)
+	}
 	return it, err
 }
 
@@ -52,7 +58,19 @@ func itemAt(bucket *bolt.Bucket, k *kind, key []byte) (Item, error) {
 // List pages through a collection in key order; limit is clamped to 1…1000 and a page ends early past 8 MiB. The cursor is opaque and
 // belongs to one collection, index and prefix; any other is ErrCursor.
 func (b *Bolt) List(ctx context.Context, c *Collection, index string, prefix []byte, cursor string, limit int) (Page, error) {
-	return b.list(ctx, c, index, listing{prefix: prefix, limit: limit}, cursor)
+	k, err := b.kind(c)
+	if err != nil || cursor != "" {
+		return b.list(ctx, c, index, listing{prefix: prefix, limit: limit}, cursor)
+	}
+	name := pageKey(index, prefix, limit)
+	p, turn, ok := k.recent.page(name)
+	if ok {
+		return p, nil
+	}
+	if p, err = b.list(ctx, c, index, listing{prefix: prefix, limit: limit}, cursor); err == nil {
+		k.recent.keepPage(turn, name, p)
+	}
+	return p, err
 }
 
 // ListFrom pages through a collection in key order from a key on; limit and cursor as for List.

@@ -190,11 +190,17 @@ func (b *Bolt) conclude(tx *bolt.Tx, g *group) error {
 	defer b.published.Unlock()
 	b.committing.Store(int64(tx.ID()))
 	defer b.committing.Store(0)
+	for _, w := range g.written {
+		w.kind.recent.change(w.key)
+	}
 	if err := tx.Commit(); err != nil {
 		b.stop(err)
 		return fmt.Errorf("committing: %w: %w", ErrUnknownOutcome, err)
 	}
 	b.publish(g)
+	for _, w := range g.written {
+		w.kind.recent.settle()
+	}
 	return nil
 }
 
