@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 )
 
 // ErrEvent says that an event, or the body of a record, has not the form below.
@@ -83,29 +84,28 @@ func (e Event) Body() ([]byte, error) {
 	if !kindForm.MatchString(e.Kind) || e.Actor.Role == "" {
 		return nil, fmt.Errorf("kind %q by role %q: %w", e.Kind, e.Actor.Role, ErrEvent)
 	}
-	w := wire{Kind: e.Kind, Actor: e.Actor, Subject: e.Subject}
-	var err error
-	if w.Detail, err = encode(e.Detail); err != nil {
-		return nil, fmt.Errorf("detail of %s: %w: %w", e.Kind, ErrEvent, err)
-	}
-	if w.Result, err = encode(e.Result); err != nil {
-		return nil, fmt.Errorf("result of %s: %w: %w", e.Kind, ErrEvent, err)
-	}
-	return encode(w)
-}
-
-// encode is json.Marshal without HTML escapes; nil gives nothing.
-func encode(v any) ([]byte, error) {
-	if v == nil {
-		return nil, nil
-	}
 	var b bytes.Buffer
+	b.Grow(2 << 10) // a signature's record
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
+	// Part by part into one buffer: as fields of a struct, Detail and Result would be encoded, checked and copied once more.
+	b.WriteString(`{"kind":"` + e.Kind)
+	for _, part := range []struct {
+		name  string
+		value any
+		leave bool
+	}{{`","actor":`, e.Actor, false}, {`,"subject":`, e.Subject, e.Subject == ""}, {`,"detail":`, e.Detail, e.Detail == nil}, {`,"result":`, e.Result, e.Result == nil}} {
+		if part.leave {
+			continue
+		}
+		b.WriteString(part.name)
+		if err := enc.Encode(part.value); err != nil {
+			return nil, fmt.Errorf("%s of %s: %w: %w", strings.Trim(part.name, `":,`), e.Kind, ErrEvent, err)
+		}
+		b.Truncate(b.Len() - 1) // the encoder's newline
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
 // ParseBody reads a record's body. Detail and Result come back as json.RawMessage, or nil. Unknown fields and anything behind the object

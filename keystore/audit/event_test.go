@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"sealkeeper/internal/gm/softkey"
@@ -103,4 +104,38 @@ func FuzzOpenCheckpoint(f *testing.F) {
 			t.Fatalf("%+v, %v", c, err)
 		}
 	})
+}
+
+// TestBodyIsTheStruct: written part by part, a body is byte for byte what encoding/json makes of one struct.
+func TestBodyIsTheStruct(t *testing.T) {
+	type wire struct {
+		Kind    string      `json:"kind"`
+		Actor   audit.Actor `json:"actor"`
+		Subject string      `json:"subject,omitempty"`
+		Detail  any         `json:"detail,omitempty"`
+		Result  any         `json:"result,omitempty"`
+	}
+	spaced := json.RawMessage("{ \"a\" : [ 1, \"<&>示例\u2028\" ] }")
+	for _, e := range []audit.Event{
+		{Kind: "epoch", Actor: audit.Appliance("hsm")},
+		{Kind: "signature", Actor: audit.Actor{Role: "department", ID: `"<\>`}, Subject: "示例\n", Detail: spaced, Result: map[string]int{"b": 2, "a": 1}},
+		{Kind: "signature", Actor: audit.Appliance("x"), Detail: struct{ A []byte }{[]byte("bytes")}},
+		{Kind: "signature", Actor: audit.Appliance("x"), Result: "alone\xff"},
+	} {
+		var want bytes.Buffer
+		enc := json.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(wire(e)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Body()
+		if err != nil || string(got)+"\n" != want.String() {
+			t.Errorf("got  %s, %v\nwant %s", got, err, want.String())
+		}
+	}
+	for what, e := range map[string]audit.Event{"detail": {Kind: "k", Actor: audit.Appliance("x"), Detail: func() {}}, "result": {Kind: "k", Actor: audit.Appliance("x"), Result: json.RawMessage("{")}} {
+		if _, err := e.Body(); !errors.Is(err, audit.ErrEvent) || !strings.HasPrefix(err.Error(), what+" of k") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
