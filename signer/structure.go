@@ -64,7 +64,7 @@ type cmsStructure struct {
 }
 
 func (u *use) signedData() (structure, error) {
-	c := u.ready.sm2()
+	c := u.ready.own
 	r := cms.Request{Form: u.profile.form, Algorithm: cms.SM2, Digest: u.laid.DataHash, Content: u.laid.Content, SigningTime: u.now}
 	s := &cmsStructure{hash: timestamp.SM3}
 	if u.profile.companion {
@@ -76,8 +76,11 @@ func (u *use) signedData() (structure, error) {
 	if u.options.OIDs == oidsRFC {
 		r.Form = cms.RFC
 	}
-	r.Certificate, r.Chain, s.key = c.cert, c.chain, c.key
 	var err error
+	if r.Signatory, err = c.cms(); err != nil {
+		return nil, fmt.Errorf("building signed attributes: %w", err)
+	}
+	s.key = c.key
 	if s.draft, err = cms.Prepare(r); err != nil {
 		return nil, fmt.Errorf("building signed attributes: %w", err)
 	}
@@ -86,8 +89,12 @@ func (u *use) signedData() (structure, error) {
 
 // entriesData is the SignedData of an integrity list (GM/T 0099): detached, by the seal's own key, whatever the profile of the signature beside it.
 func (u *use) entriesData() (structure, error) {
-	c := u.ready.sm2()
-	draft, err := cms.Prepare(cms.Request{Form: cms.GM, Algorithm: cms.SM2, Digest: u.laid.EntriesHash, SigningTime: u.now, Certificate: c.cert, Chain: c.chain})
+	c := u.ready.own
+	by, err := c.cms()
+	if err != nil {
+		return nil, fmt.Errorf("building signed attributes of the integrity list: %w", err)
+	}
+	draft, err := cms.Prepare(cms.Request{Form: cms.GM, Algorithm: cms.SM2, Digest: u.laid.EntriesHash, SigningTime: u.now, Signatory: by})
 	if err != nil {
 		return nil, fmt.Errorf("building signed attributes of the integrity list: %w", err)
 	}
@@ -99,7 +106,7 @@ func (s *cmsStructure) sign(ctx context.Context) ([]byte, error) {
 }
 
 func (s *cmsStructure) assemble(value, token []byte) ([]byte, error) {
-	return s.draft.Assemble(value, token)
+	return s.draft.AssembleVerified(value, token) // custody, or the record of what it returned
 }
 
 func (s *cmsStructure) imprint() timestamp.Imprint { return s.hash }

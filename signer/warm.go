@@ -17,23 +17,24 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/seal"
+	"sealkeeper/signer/cms"
 	"sealkeeper/signer/pdf"
 )
 
 // ready is a seal prepared for signing: checked once, its prefix of TBS_Sign hashed once per length of propertyInfo. Immutable but for
 // the prefixes; safe for concurrent use.
 type ready struct {
-	version  store.Version // of the register's record
-	esl      []byte        // SESeal, DER
-	eslSM3   string
-	cert     []byte // DER
-	from, to time.Time
-	chain    [][]byte // DER, above cert
-	signing  *seal.Signing
-	picture  []byte // of the seal, an image file
-	image    func() (*pdf.Image, error)
-	key      *keystore.Key
-
+	version   store.Version // of the register's record
+	esl       []byte        // SESeal, DER
+	eslSM3    string
+	cert      []byte // DER
+	from, to  time.Time
+	chain     [][]byte // DER, above cert
+	signing   *seal.Signing
+	picture   []byte // of the seal, an image file
+	image     func() (*pdf.Image, error)
+	key       *keystore.Key
+	own       signatory  // the seal's own key
 	companion *signatory // P-256 document key, nil for none
 
 	mu       sync.Mutex
@@ -46,14 +47,16 @@ type signatory struct {
 	cert     []byte // DER
 	chain    [][]byte
 	from, to time.Time
+	cms      func() (*cms.Signatory, error) // the same as SignedData wants it, read once
 }
 
-// sm2 is the seal's own key as a signatory.
-func (r *ready) sm2() signatory { return signatory{r.key, r.cert, r.chain, r.from, r.to} }
+func newSignatory(a cms.Algorithm, key *keystore.Key, cert []byte, chain [][]byte, from, to time.Time) signatory {
+	return signatory{key, cert, chain, from, to, sync.OnceValues(func() (*cms.Signatory, error) { return cms.NewSignatory(a, cert, chain) })}
+}
 
 // certificates is how many bytes of certificates SignedData by one of the two keys carries.
 func (r *ready) certificates(companion bool) int {
-	s := r.sm2()
+	s := r.own
 	if companion {
 		s = *r.companion
 	}
@@ -152,7 +155,8 @@ func (s *Signer) loadCompanion(ctx context.Context, rec register.Seal, r *ready)
 	case !ok || key.Standard() == nil || !pub.Equal(key.Standard()):
 		return fmt.Errorf("document certificate is for another key: %w", ErrCertificate)
 	}
-	r.companion = &signatory{key, der, chain, cert.NotBefore.UTC(), cert.NotAfter.UTC()}
+	c := newSignatory(cms.ECDSAP256, key, der, chain, cert.NotBefore.UTC(), cert.NotAfter.UTC())
+	r.companion = &c
 	return nil
 }
 
@@ -184,6 +188,7 @@ func (r *ready) fits(rec register.Seal) error {
 	r.picture = es.Info.Picture.Data
 	r.image = sync.OnceValues(func() (*pdf.Image, error) { return pdf.NewImage(r.picture, pdf.Limits{}) })
 	r.from, r.to = later(cert.NotBefore, es.Info.ValidStart), earlier(cert.NotAfter, es.Info.ValidEnd)
+	r.own = newSignatory(cms.SM2, r.key, r.cert, r.chain, r.from, r.to)
 	return nil
 }
 

@@ -62,8 +62,9 @@ var OIDTSTInfo = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 4}
 type Request struct {
 	Form        Form
 	Algorithm   Algorithm
-	Certificate []byte   // of the signer, DER
-	Chain       [][]byte // further certificates to enclose, in this order after the signer's
+	Certificate []byte     // of the signer, DER
+	Chain       [][]byte   // further certificates to enclose, in this order after the signer's
+	Signatory   *Signatory // in place of the two, for a signer who signs again and again
 
 	Digest      [32]byte              // of the content: plain SM3 (no Z) or SHA-256; becomes messageDigest
 	Content     []byte                // nil: detached. Checked against Digest
@@ -82,6 +83,31 @@ type Request struct {
 	DigestContent bool
 }
 
+// Signatory is a signer's certificate with those to enclose after it, read and checked once for many requests. It is immutable.
+type Signatory struct {
+	algorithm   Algorithm
+	certificate []byte
+	chain       [][]byte
+	parsed      *gm.Certificate
+}
+
+// NewSignatory checks the certificates. Errors: ErrCertificate.
+func NewSignatory(a Algorithm, certificate []byte, chain [][]byte) (*Signatory, error) {
+	parsed, err := gm.ParseCertificate(certificate)
+	if err != nil {
+		return nil, fmt.Errorf("certificate of the signer: %w: %w", ErrCertificate, err)
+	}
+	if err := a.fits(parsed); err != nil {
+		return nil, err
+	}
+	for i, c := range chain {
+		if _, err := gm.ParseCertificate(c); err != nil {
+			return nil, fmt.Errorf("certificate %d of the chain: %w: %w", i+1, ErrCertificate, err)
+		}
+	}
+	return &Signatory{a, certificate, chain, parsed}, nil
+}
+
 // Draft is a SignedData that waits for its signature value. It is immutable.
 type Draft struct {
 	req     Request
@@ -97,19 +123,12 @@ func Prepare(r Request) (*Draft, error) {
 	if err := r.checkContent(); err != nil {
 		return nil, err
 	}
-	signer, err := gm.ParseCertificate(r.Certificate)
+	by, err := r.signatory()
 	if err != nil {
-		return nil, fmt.Errorf("certificate of the signer: %w: %w", ErrCertificate, err)
-	}
-	if err := r.Algorithm.fits(signer); err != nil {
 		return nil, err
 	}
-	for i, c := range r.Chain {
-		if _, err := gm.ParseCertificate(c); err != nil {
-			return nil, fmt.Errorf("certificate %d of the chain: %w: %w", i+1, ErrCertificate, err)
-		}
-	}
-	d := &Draft{req: r, signer: signer}
+	r.Certificate, r.Chain = by.certificate, by.chain
+	d := &Draft{req: r, signer: by.parsed}
 	if r.DigestContent {
 		d.req.Content = bytes.Clone(r.Digest[:])
 		d.message = d.req.Content
@@ -119,6 +138,16 @@ func Prepare(r Request) (*Draft, error) {
 		return nil, fmt.Errorf("building signed attributes: %w: %w", ErrRequest, err)
 	}
 	return d, nil
+}
+
+func (r Request) signatory() (*Signatory, error) {
+	switch {
+	case r.Signatory == nil:
+		return NewSignatory(r.Algorithm, r.Certificate, r.Chain)
+	case r.Certificate != nil || r.Chain != nil || r.Signatory.algorithm != r.Algorithm:
+		return nil, fmt.Errorf("a signatory and certificates of another: %w", ErrRequest)
+	}
+	return r.Signatory, nil
 }
 
 func (r Request) checkContent() error {
@@ -173,6 +202,15 @@ func (d *Draft) Attributes() []byte { return d.message }
 func (d *Draft) Assemble(value, timestamp []byte) ([]byte, error) {
 	if err := d.verify(value); err != nil {
 		return nil, err
+	}
+	return d.AssembleVerified(value, timestamp)
+}
+
+// AssembleVerified is Assemble for a value that custody returned, which has verified it over these very attributes against the registered key, the
+// certificate's (law 4): of the value, no more than its form is looked at again.
+func (d *Draft) AssembleVerified(value, timestamp []byte) ([]byte, error) {
+	if d.req.Algorithm != RSA2048 && !wholeSequence(value) {
+		return nil, fmt.Errorf("the value is no SEQUENCE: %w", ErrSignature)
 	}
 	if timestamp != nil && !wholeSequence(timestamp) {
 		return nil, ErrTimestamp

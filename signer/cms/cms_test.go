@@ -252,3 +252,37 @@ func TestLaw11KeySeesOwnAttributesOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestSignatory: a signer read once gives the same bytes, for values that custody verified no other checks than of their form, and fits its own algorithm alone.
+func TestSignatory(t *testing.T) {
+	for _, a := range []cms.Algorithm{cms.SM2, cms.ECDSAP256, cms.RSA2048} {
+		id, ca := newIdentity(t, a), newIdentity(t, cms.SM2)
+		by := must(cms.NewSignatory(a, id.cert, [][]byte{ca.cert}))
+		d := must(cms.Prepare(cms.Request{Algorithm: a, Certificate: id.cert, Chain: [][]byte{ca.cert}, Digest: digest(a, content)}))
+		same := must(cms.Prepare(cms.Request{Algorithm: a, Signatory: by, Digest: digest(a, content)}))
+		value := id.sign(d.Attributes())
+		if !bytes.Equal(d.Attributes(), same.Attributes()) || !bytes.Equal(must(d.Assemble(value, nil)), must(same.AssembleVerified(value, nil))) {
+			t.Errorf("%d: other bytes", a)
+		}
+		if _, err := same.Assemble(newIdentity(t, a).sign(d.Attributes()), nil); !errors.Is(err, cms.ErrSignature) {
+			t.Errorf("%d, a value of another key: %v", a, err)
+		}
+		if a != cms.RSA2048 {
+			if _, err := same.AssembleVerified(value[1:], nil); !errors.Is(err, cms.ErrSignature) {
+				t.Errorf("%d, a cut value: %v", a, err)
+			}
+		}
+		for name, r := range map[string]cms.Request{"and a certificate": {Algorithm: a, Signatory: by, Certificate: id.cert}, "of another algorithm": {Algorithm: a%cms.RSA2048 + 1, Signatory: by}} {
+			r.Digest = digest(a, content)
+			if _, err := cms.Prepare(r); !errors.Is(err, cms.ErrRequest) {
+				t.Errorf("%d, signatory %s: %v", a, name, err)
+			}
+		}
+		if _, err := cms.NewSignatory(a, id.cert[1:], nil); !errors.Is(err, cms.ErrCertificate) {
+			t.Errorf("%d, a cut certificate: %v", a, err)
+		}
+		if _, err := cms.NewSignatory(a, id.cert, [][]byte{{1}}); !errors.Is(err, cms.ErrCertificate) {
+			t.Errorf("%d, a broken chain: %v", a, err)
+		}
+	}
+}
