@@ -156,12 +156,12 @@ func TestCeiling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.mechanisms(); !slices.Equal(got, measured) || c.sessions < 2 {
+	if got := c.mechanisms(); !slices.Equal(got, benched) || c.sessions < 2 {
 		t.Errorf("%v over %d sessions", got, c.sessions)
 	}
 	bench := &benchmark{span: 300 * time.Millisecond}
 	curves, err := bench.curves(t.Context(), c, nil, io.Discard)
-	if err != nil || len(curves) != len(measured) || len(curves[0].Dots) != len(ladder(c.sessions, 2)) || curves[0].Dots[0].Ops <= 0 || curves.best(hsm.SM2) < 1 {
+	if err != nil || len(curves) != len(benched) || len(curves[0].Dots) != len(ladder(c.sessions, 2)) || curves[0].Dots[0].Ops <= 0 || curves.best(hsm.SM2) < 1 {
 		t.Errorf("%+v, %v", curves, err)
 	}
 	objects, err := c.token.Objects(t.Context())

@@ -94,8 +94,8 @@ type ceiling struct {
 	sessions int // of the pool
 }
 
-// measured are the mechanisms whose ceilings are of interest; what token or profile do not offer is left out.
-var measured = []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256, hsm.RSA2048}
+// benched are the mechanisms whose ceilings are of interest; what token or profile do not offer is left out.
+var benched = []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256, hsm.RSA2048}
 
 func (t *tokenFlags) open(ctx context.Context) (*ceiling, error) {
 	s, err := t.resolve()
@@ -129,7 +129,7 @@ func (c *ceiling) prepare(ctx context.Context) error {
 		return fmt.Errorf("asking the token: %w", err)
 	}
 	c.sessions = max(info.Sessions, 1)
-	for _, m := range measured {
+	for _, m := range benched {
 		var id hsm.ObjectID
 		rand.Read(id[:])
 		_, err := c.token.Generate(ctx, hsm.GenerateRequest{ID: id, Label: "bench-" + hex.EncodeToString(id[:4]), Algorithm: m})
@@ -145,7 +145,7 @@ func (c *ceiling) prepare(ctx context.Context) error {
 
 // mechanisms are those the token has, in a fixed order.
 func (c *ceiling) mechanisms() (all []hsm.Algorithm) {
-	for _, m := range measured {
+	for _, m := range benched {
 		if _, ok := c.keys[m]; ok {
 			all = append(all, m)
 		}
