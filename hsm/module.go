@@ -164,12 +164,12 @@ func (m *Module) restart() (*epoch, error) {
 }
 
 // openPatiently opens the token. Some go on counting sessions for a moment after they were closed, and a library that was finalised
-// underneath is to be let go of by all who share it.
+// underneath is to be let go of by all who share it. The list of slots may grow while it is asked for (CKR_BUFFER_TOO_SMALL), when another token comes.
 func (m *Module) openPatiently() (*epoch, error) {
 	defer m.inside.enter("opening the token")()
 	for wait := 25 * time.Millisecond; ; wait *= 2 {
 		e, err := m.openAndLogIn()
-		passing := classify(err) == classCapacity || classify(err) == classModule && m.evacuate(err)
+		passing := classify(err) == classCapacity || classify(err) == classModule && m.evacuate(err) || errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL))
 		if !passing || wait > 200*time.Millisecond {
 			return e, err
 		}

@@ -15,8 +15,13 @@ func (k *Keystore) Abandon(ctx context.Context, in Intent, actor audit.Actor) er
 	if err := k.markAbandoned(ctx, &in, true, actor); err != nil {
 		return err
 	}
-	if err := k.homes.of(in.Token).lose(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
-		return fmt.Errorf("destroying key %s: %w", in.ID, err)
+	for _, h := range in.places(k.homes) {
+		if h == nil {
+			return fmt.Errorf("destroying key %s in a token that is not configured: %w", in.ID, ErrTokens)
+		}
+		if err := h.lose(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
+			return fmt.Errorf("destroying key %s: %w", in.ID, err)
+		}
 	}
 	return k.clearIntent(ctx, in)
 }

@@ -80,6 +80,8 @@ func call[A, R any](ctx context.Context, h *home, f func(Token, context.Context,
 }
 
 func (h *home) sign(ctx context.Context, r hsm.SignRequest) ([]byte, error) {
+	h.busy.Add(1)
+	defer h.busy.Add(-1)
 	return call(ctx, h, Token.Sign, r)
 }
 
@@ -101,6 +103,18 @@ func (h *home) generate(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, 
 
 func (h *home) generateWrapped(ctx context.Context, r hsm.WrapRequest) (hsm.WrappedBirth, error) {
 	return call(ctx, h, Token.GenerateWrapped, r)
+}
+
+func (h *home) export(ctx context.Context, r hsm.ExportRequest) ([]byte, error) {
+	return call(ctx, h, Token.Export, r)
+}
+
+func (h *home) take(ctx context.Context, r hsm.ImportRequest) (hsm.Birth, error) {
+	return call(ctx, h, Token.Import, r)
+}
+
+func (h *home) lock(ctx context.Context, r hsm.GenerateRequest) (hsm.Birth, error) {
+	return call(ctx, h, Token.Lock, r)
 }
 
 func (h *home) rewrap(ctx context.Context, r hsm.RewrapRequest) (hsm.Wrapped, error) {

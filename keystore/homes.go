@@ -66,6 +66,9 @@ type home struct {
 	held atomic.Int64          // living keys, as far as known
 	away atomic.Pointer[error] // why the last call found no token; nil when it did
 	in   atomic.Bool           // admitted
+	busy atomic.Int64          // signatures inside
+	// wrapped counts births of wrapped keys, which the token does not hold; asked is when it was asked after, being away.
+	wrapped, asked atomic.Int64
 	// hashes: the token hashes itself (TokenInfo.NeedsMessage), so a message keeps its bytes.
 	hashes atomic.Bool
 }
@@ -98,16 +101,21 @@ func (hs homes) at(serial string) *home {
 	return nil
 }
 
+// hash says whether any of the tokens hashes itself.
+func (hs homes) hash() bool {
+	return slices.ContainsFunc(hs, func(h *home) bool { return h.hashes.Load() })
+}
+
 // birthWithin bounds how long a token may take to say that it is there before keys are made in another.
 const birthWithin = 2 * time.Second
 
 // birthplace chooses the token of new keys that belong together. The appliance's own have one place. Seals go where the fewest keys live, of the
-// tokens that answer now.
-func (hs homes) birthplace(ctx context.Context, wants []Want) (*home, error) {
+// tokens that fit and answer now.
+func (hs homes) birthplace(ctx context.Context, wants []Want, fit func(*home) bool) (*home, error) {
 	best, places := 0, homes(nil)
 	for _, h := range hs {
 		switch b := h.bearing(wants[0].Purpose); {
-		case b == 0 || b < best:
+		case b == 0 || b < best || !fit(h):
 		case b > best:
 			best, places = b, homes{h}
 		default:
@@ -120,7 +128,7 @@ func (hs homes) birthplace(ctx context.Context, wants []Want) (*home, error) {
 	if len(places) == 1 || wants[0].Purpose != PurposeSeal && wants[0].Purpose != PurposeDocument {
 		return places[0], nil
 	}
-	slices.SortStableFunc(places, func(a, b *home) int { return int(a.held.Load() - b.held.Load()) })
+	slices.SortStableFunc(places, func(a, b *home) int { return int(a.held.Load() + a.wrapped.Load() - b.held.Load() - b.wrapped.Load()) })
 	var errs []error
 	for _, h := range places {
 		ask, cancel := context.WithTimeout(ctx, birthWithin)

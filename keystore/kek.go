@@ -70,10 +70,7 @@ func (k *Keystore) room(ctx context.Context, h *home) (KEK, store.Spend, error) 
 			return KEK{}, store.Spend{}, err
 		}
 	}
-	limit := uint64(k.wraps.policy.KeysPerKEK)
-	if limit == 0 {
-		limit = defaultKeysPerKEK
-	}
+	limit := k.wraps.limit()
 	var left uint64
 	found := KEK{}
 	for _, e := range k.wraps.room {
@@ -129,6 +126,40 @@ func (k *Keystore) changed() {
 	k.wraps.mu.Lock()
 	defer k.wraps.mu.Unlock()
 	k.wraps.room = nil
+	k.keepers.forget()
+}
+
+// fit says which tokens can bear the keys: wrapped ones those with a KEK that has room, if any has.
+func (k *Keystore) fit(ctx context.Context, wants []Want) func(*home) bool {
+	all := func(*home) bool { return true }
+	if k.custodyOf(wants[0].Purpose) != Wrapped || len(k.homes) == 1 {
+		return all
+	}
+	k.wraps.mu.Lock()
+	defer k.wraps.mu.Unlock()
+	if k.wraps.room == nil && k.readRoom(ctx) != nil {
+		return all // whoever takes a place there is told why
+	}
+	fit := map[*home]bool{}
+	for _, e := range k.wraps.room {
+		for _, h := range k.homes {
+			if k.holds(h, e) && k.wraps.given[e.ID]+uint64(len(wants)) <= k.wraps.limit() {
+				fit[h] = true
+			}
+		}
+	}
+	if len(fit) == 0 {
+		return all
+	}
+	return func(h *home) bool { return fit[h] }
+}
+
+// limit is how many keys a KEK may have.
+func (w *wraps) limit() uint64 {
+	if w.policy.KeysPerKEK == 0 {
+		return defaultKeysPerKEK
+	}
+	return uint64(w.policy.KeysPerKEK)
 }
 
 // KEKs returns all wrapping keys that ever were, the oldest first.

@@ -27,12 +27,13 @@ type Key struct {
 	sm2       *gm.PublicKey    // SM2
 	std       crypto.PublicKey // ECDSA, RSA
 	wrapped   *hsm.Wrapped     // nil for a resident key
-	home      *home
+	home      *home            // of its birth
+	store     *Keystore
 }
 
 // key builds a Key from its record and refuses a public half that is not a usable key of its algorithm.
 func (k *Keystore) key(r record) (*Key, error) {
-	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, wrapped: r.message(), home: k.homes.of(r.Birth.Token.Serial)}
+	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, wrapped: r.message(), home: k.homes.of(r.Birth.Token.Serial), store: k}
 	var err error
 	switch r.Algorithm {
 	case hsm.SM2:
@@ -49,7 +50,20 @@ func (k *Keystore) key(r record) (*Key, error) {
 	return key, nil
 }
 
-// Token returns the serial of the token that the key lives in.
+// raw has a token sign: the one that a resident key lives in, any that can open a wrapped one.
+func (k *Key) raw(ctx context.Context, r hsm.SignRequest) ([]byte, error) {
+	if k.wrapped == nil {
+		return k.home.sign(ctx, r)
+	}
+	hs, err := k.store.keepersOf(ctx, k.wrapped.KEK)
+	if err != nil {
+		return nil, err
+	}
+	r.Wrapped = k.wrapped
+	return hs.sign(ctx, r)
+}
+
+// Token returns the serial of the token that the key was born in, and that a resident one lives in.
 func (k *Key) Token() string { return k.home.Serial }
 
 // ID returns the identifier that both halves carry in the token.
@@ -84,7 +98,7 @@ func (k *Key) Begin() (*gm.Message, error) {
 		return nil, fmt.Errorf("key %s is %s: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	m := k.sm2.NewMessage()
-	if k.home.hashes.Load() {
+	if k.home.hashes.Load() || k.wrapped != nil && k.store.homes.hash() {
 		m.Keep()
 	}
 	return m, nil
@@ -112,7 +126,7 @@ func (k *Key) SignMessage(ctx context.Context, m *gm.Message) ([]byte, error) {
 		return nil, fmt.Errorf("key %s is %s, or the message was begun for another: %w", k.id, k.algorithm, ErrKeyUse)
 	}
 	e := m.E()
-	raw, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e, Message: m.Preimage(), Wrapped: k.wrapped})
+	raw, err := k.raw(ctx, hsm.SignRequest{Key: k.id, Algorithm: hsm.SM2, Digest: e, Message: m.Preimage()})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}
@@ -135,7 +149,7 @@ func (k *Key) signStandard(ctx context.Context, message []byte) ([]byte, error) 
 
 // signSHA256 has the token sign a digest that this package computed, or that crypto/x509 computed over a structure built in this process.
 func (k *Key) signSHA256(ctx context.Context, digest [32]byte) ([]byte, error) {
-	sig, err := k.home.sign(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest, Wrapped: k.wrapped})
+	sig, err := k.raw(ctx, hsm.SignRequest{Key: k.id, Algorithm: k.algorithm, Digest: digest})
 	if err != nil {
 		return nil, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}

@@ -90,6 +90,7 @@ type record struct {
 	Ref       string        `json:"ref"` // the order or ceremony it was born for
 	Birth     hsm.Birth     `json:"birth"`
 	Wrapped   *envelope     `json:"wrapped,omitempty"` // nil: the key is resident
+	Copies    []hsm.Birth   `json:"copies,omitempty"`  // evidence of the same key in other tokens, of a KEK and its binding key alone
 	Retired   *time.Time    `json:"retired,omitempty"` // another took its place; it is still in the token
 	Destroyed *time.Time    `json:"destroyed,omitempty"`
 }
@@ -118,6 +119,8 @@ type Keystore struct {
 	mu    sync.RWMutex
 	hot   map[ID]*Key
 	wraps wraps
+
+	keepers keepers
 }
 
 // Want is a key to be made.
@@ -139,6 +142,8 @@ type Intent struct {
 	Actor     audit.Actor   `json:"actor"` // who asked for it
 	// Token is the serial of the token that the key is born in; empty in records from before there were several.
 	Token string `json:"token,omitempty"`
+	// Copies are the serials of other tokens that a ceremony carries the key into.
+	Copies []string `json:"copies,omitempty"`
 	// Abandoned is set, durably, before a start destroys the object: from then on no commit can turn the intent into a key.
 	Abandoned *time.Time `json:"abandoned,omitempty"`
 	version   store.Version
@@ -149,34 +154,41 @@ func (k *Keystore) Intend(ctx context.Context, req *store.Request, actor audit.A
 	if len(wants) == 0 {
 		return nil, fmt.Errorf("no key is wanted for %s: %w", ref, ErrKeyUse)
 	}
-	h, err := k.homes.birthplace(ctx, wants)
+	h, err := k.homes.birthplace(ctx, wants, k.fit(ctx, wants))
 	if err != nil {
 		return nil, fmt.Errorf("choosing a token for the keys of %s: %w", ref, err)
 	}
-	m := store.Mutation{Request: req}
 	var ins []Intent
 	for _, w := range wants {
 		in := Intent{ID: newID(), Purpose: w.Purpose, Label: w.Label, Algorithm: w.Algorithm, Ref: ref, Since: now(), Actor: actor, Token: h.Serial, version: 1}
 		if k.custodyOf(w.Purpose) == Wrapped {
 			in.Custody = Wrapped
 		}
+		ins = append(ins, in)
+	}
+	return ins, k.intend(ctx, req, actor, ref, ins)
+}
+
+// intend writes intents in one commit.
+func (k *Keystore) intend(ctx context.Context, req *store.Request, actor audit.Actor, ref string, ins []Intent) error {
+	m := store.Mutation{Request: req}
+	for _, in := range ins {
 		value, err := json.Marshal(in)
 		if err != nil {
-			return nil, fmt.Errorf("encoding key intent: %w", err)
+			return fmt.Errorf("encoding key intent: %w", err)
 		}
 		m.Expect = append(m.Expect, store.Expect{Collection: intents, Key: in.ID[:]})
 		m.Put = append(m.Put, store.Put{Collection: intents, Key: in.ID[:], Value: value})
-		ins = append(ins, in)
 	}
 	body, err := audit.Event{Kind: audit.KindKeyIntent, Actor: actor, Subject: ref, Detail: ins}.Body()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.Audit = [][]byte{body}
 	if _, err = k.st.Commit(ctx, m); err != nil {
-		return nil, fmt.Errorf("recording key intents for %s: %w", ref, err)
+		return fmt.Errorf("recording key intents for %s: %w", ref, err)
 	}
-	return ins, nil
+	return nil
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

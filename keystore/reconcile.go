@@ -104,7 +104,7 @@ func (k *Keystore) Settle(ctx context.Context, serial string, actor audit.Actor)
 	if _, err := k.strangers(ctx, found, open, &r); err != nil {
 		return r, err
 	}
-	open = slices.DeleteFunc(open, func(in Intent) bool { return in.Abandoned == nil || k.homes.at(in.Token) != h })
+	open = slices.DeleteFunc(open, func(in Intent) bool { return in.Abandoned == nil || !slices.Contains(in.places(k.homes), h) })
 	return r, k.abandon(ctx, open, found, actor, &r)
 }
 
@@ -140,21 +140,24 @@ type abandonment struct {
 // start goes on; so does a token that is away.
 func (k *Keystore) abandon(ctx context.Context, open []Intent, found listings, actor audit.Actor, r *Reconciliation) error {
 	for _, in := range open {
-		h := k.homes.at(in.Token)
-		held := found.holds(h, in.ID)
+		places := in.places(k.homes)
+		held := slices.ContainsFunc(places, func(h *home) bool { return found.holds(h, in.ID) })
 		if in.Abandoned == nil {
 			if err := k.markAbandoned(ctx, &in, held, actor); err != nil {
 				return err
 			}
 		}
-		if _, listed := found[h]; !listed {
-			r.Waiting = append(r.Waiting, in.ID)
-			continue
-		}
-		if held {
+		for _, h := range places {
+			if !found.holds(h, in.ID) {
+				continue
+			}
 			if err := h.destroy(ctx, in.ID); err != nil && !errors.Is(err, hsm.ErrNotFound) {
 				return fmt.Errorf("destroying key %s of an order that went no further: %w", in.ID, err)
 			}
+		}
+		if slices.ContainsFunc(places, func(h *home) bool { _, looked := found[h]; return !looked }) {
+			r.Waiting = append(r.Waiting, in.ID)
+			continue
 		}
 		if err := k.clearIntent(ctx, in); err != nil {
 			return err
@@ -218,7 +221,9 @@ func (k *Keystore) compare(ctx context.Context, found listings, open []Intent, r
 func (k *Keystore) strangers(ctx context.Context, found listings, open []Intent, r *Reconciliation) (here map[place]bool, err error) {
 	intended, here := map[place]bool{}, map[place]bool{}
 	for _, in := range open {
-		intended[place{k.homes.at(in.Token), in.ID}] = true
+		for _, h := range in.places(k.homes) {
+			intended[place{h, in.ID}] = true
+		}
 	}
 	for h, objects := range found {
 		for _, o := range objects {
@@ -244,7 +249,7 @@ func (k *Keystore) livesAt(ctx context.Context, at place) (bool, error) {
 	if errors.Is(err, ErrKeyNotFound) {
 		return false, nil
 	}
-	return err == nil && rec.Destroyed == nil && k.homes.of(rec.Birth.Token.Serial) == at.at, err
+	return err == nil && rec.Destroyed == nil && slices.Contains(k.places(rec), at.at), err
 }
 
 func (k *Keystore) census(ctx context.Context, found listings, here map[place]bool, r *Reconciliation) error {
@@ -253,17 +258,18 @@ func (k *Keystore) census(ctx context.Context, found listings, here map[place]bo
 		if rec.Destroyed != nil {
 			return true
 		}
-		h := k.homes.of(rec.Birth.Token.Serial)
-		_, looked := found[h]
-		switch {
-		case !looked && !slices.Contains(r.Away, h.Serial):
-			r.Away = append(r.Away, h.Serial) // a token that nobody configured
-		case looked && !here[place{h, rec.ID}]:
-			r.Missing = append(r.Missing, rec.ID)
-			k.log.ErrorContext(ctx, "key is missing from the token", slog.String("id", rec.ID.String()), slog.String("ref", rec.Ref),
-				slog.String("token", h.Serial))
+		for _, h := range k.places(rec) {
+			_, looked := found[h]
+			switch {
+			case !looked && !slices.Contains(r.Away, h.Serial):
+				r.Away = append(r.Away, h.Serial) // a token that nobody configured
+			case looked && !here[place{h, rec.ID}]:
+				r.Missing = append(r.Missing, rec.ID)
+				k.log.ErrorContext(ctx, "key is missing from the token", slog.String("id", rec.ID.String()), slog.String("ref", rec.Ref),
+					slog.String("token", h.Serial))
+			}
+			keys[h]++
 		}
-		keys[h]++
 		return true
 	})
 	for _, h := range k.homes {
@@ -325,14 +331,28 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	k.mu.Lock()
 	delete(k.hot, id)
 	k.mu.Unlock()
+	if r.Wrapped != nil {
+		return k.closeOpened(ctx, r)
+	}
 	h := k.homes.of(r.Birth.Token.Serial)
 	if err := k.remove(ctx, h, id); err != nil {
 		return err
 	}
-	if r.Wrapped == nil {
-		h.held.Add(-1)
-	}
+	h.held.Add(-1)
 	return nil
+}
+
+// closeOpened has every token that can open a wrapped key destroy what it has open of it.
+func (k *Keystore) closeOpened(ctx context.Context, r record) error {
+	hs, err := k.keepersOf(ctx, r.Wrapped.KEK)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, h := range hs {
+		errs = append(errs, k.remove(ctx, h, r.ID))
+	}
+	return errors.Join(errs...)
 }
 
 // DestroyOrphan removes by ceremony an object that Reconcile listed and no record or intent of this store claims; ErrKeyUse when one

@@ -131,13 +131,7 @@ func (k *Keystore) move(ctx context.Context, it store.Item, all map[ID]*transfer
 	if err := json.Unmarshal(it.Value, &r); err != nil || r.Wrapped == nil {
 		return nil, nil, fmt.Errorf("reading wrapped key %x: %w: %w", it.Key, store.ErrCorrupt, err)
 	}
-	h := k.homes.of(r.Birth.Token.Serial)
-	to, spend, err := k.room(ctx, h)
-	if err != nil {
-		return nil, nil, err
-	}
-	w := *r.message()
-	w, err = h.rewrap(ctx, hsm.RewrapRequest{Wrapped: w, To: to.wrapping()})
+	w, to, spend, err := k.rewrapSomewhere(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,6 +154,21 @@ func (k *Keystore) move(ctx context.Context, it store.Item, all map[ID]*transfer
 	t.m.Put = append(t.m.Put, store.Put{Collection: wrappedKeys, Key: it.Key, Value: value})
 	t.m.Expect = append(t.m.Expect, store.Expect{Collection: wrappedKeys, Key: it.Key, Version: it.Version})
 	return key, t, nil
+}
+
+// rewrapSomewhere has a token that holds both KEKs wrap a key anew.
+func (k *Keystore) rewrapSomewhere(ctx context.Context, r record) (w hsm.Wrapped, to KEK, spend store.Spend, err error) {
+	hs, err := k.keepersOf(ctx, r.Wrapped.KEK)
+	for _, h := range hs {
+		if to, spend, err = k.room(ctx, h); err != nil {
+			continue
+		}
+		w, err = h.rewrap(ctx, hsm.RewrapRequest{Wrapped: *r.message(), To: to.wrapping()})
+		if err == nil || !elsewhere(err) {
+			break
+		}
+	}
+	return w, to, spend, err
 }
 
 // land commits a transfer. When one of its keys was destroyed meanwhile nothing of it happens, and the next round finds the others.

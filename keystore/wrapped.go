@@ -169,6 +169,7 @@ func (k *Keystore) bear(ctx context.Context, h *home, in Intent) (record, []stor
 	if b.Birth.ID != in.ID || b.Wrapped.Key != in.ID || b.Wrapped.Wrapping != kek.wrapping() || !bytes.Equal(b.Birth.Public, b.Wrapped.Public) {
 		return r, nil, fmt.Errorf("the token answered for another key: %w", ErrBlob)
 	}
+	h.wrapped.Add(1)
 	r.Birth, r.Wrapped = b.Birth, enclose(b.Wrapped)
 	return r, []store.Spend{spend}, nil
 }
