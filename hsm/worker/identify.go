@@ -28,7 +28,7 @@ func Identify(ctx context.Context, cfg Config) (firmware.Facts, error) {
 		return facts, err
 	}
 	defer p.kill(errIdentified)
-	b, err := p.call(ctx, kindIdentify, body)
+	b, err := p.first(ctx, kindIdentify, body)
 	if err != nil {
 		return facts, fmt.Errorf("asking who the token is: %w", err)
 	}

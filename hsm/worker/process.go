@@ -169,6 +169,16 @@ func (p *process) call(ctx context.Context, k kind, body []byte) ([]byte, error)
 	}
 }
 
+// first sends a child its first frame. One that ended before it could be asked is told of like one that ended over the question.
+func (p *process) first(ctx context.Context, k kind, body []byte) ([]byte, error) {
+	b, err := p.call(ctx, k, body)
+	if errors.Is(err, errDead) {
+		<-p.dead
+		err = p.obituary()
+	}
+	return b, err
+}
+
 // leaveWait is how long a leaving caller waits to hear what he was waiting for.
 const leaveWait = 100 * time.Millisecond
 

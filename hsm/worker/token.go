@@ -311,7 +311,7 @@ func (t *Token) greet(p *process, pin []byte) (hsm.TokenInfo, error) {
 	defer clear(body)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*t.cfg.Hang)
 	defer cancel()
-	b, err := p.call(ctx, kindOpen, body)
+	b, err := p.first(ctx, kindOpen, body)
 	if ctx.Err() != nil {
 		return info, fmt.Errorf("the module did not open the token within %v: %w", 3*t.cfg.Hang, hsm.ErrTokenGone)
 	}
