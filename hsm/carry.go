@@ -91,12 +91,12 @@ func (e *epoch) checkTransport(m *Module) {
 }
 
 // portable is the suite of a key that is born to be carried: extractable by wrapping until it is locked, never readable.
-func (a *suite) portable() (*suite, error) {
-	if a.name != KEK && a.name != AES256 {
-		return nil, fmt.Errorf("a portable %s key: %w", a.name, ErrUnsupported)
+func (s *suite) portable() (*suite, error) {
+	if s.name != KEK && s.name != AES256 {
+		return nil, fmt.Errorf("a portable %s key: %w", s.name, ErrUnsupported)
 	}
-	p := *a
-	p.working = changed(a.flags(), map[string]flag{
+	p := *s
+	p.working = changed(s.flags(), map[string]flag{
 		"CKA_EXTRACTABLE":       {value: true, report: must},
 		"CKA_MODIFIABLE":        {value: true, report: only},
 		"CKA_NEVER_EXTRACTABLE": {value: false, report: told},
@@ -106,9 +106,9 @@ func (a *suite) portable() (*suite, error) {
 
 // carried is the suite of a key that was portable once, or came from elsewhere: what it was before is told, not judged. SoftHSM2 takes no object
 // that is neither modifiable nor copyable from an unwrapping; whether it can be copied does not make it readable.
-func (a *suite) carried() *suite {
-	c := *a
-	c.working = changed(a.flags(), map[string]flag{
+func (s *suite) carried() *suite {
+	c := *s
+	c.working = changed(s.flags(), map[string]flag{
 		"CKA_ALWAYS_SENSITIVE":  {report: told},
 		"CKA_NEVER_EXTRACTABLE": {report: told},
 		"CKA_LOCAL":             {report: told},

@@ -17,12 +17,12 @@ const (
 
 // given returns what the token is given to sign, and the mechanism with its parameter: e where the profile says so, otherwise the message that e
 // is the digest of, with Z in front where the token adds none.
-func (a *suite) given(r SignRequest) ([]byte, *pkcs11.Mechanism, error) {
-	plain := pkcs11.NewMechanism(a.use, nil)
+func (s *suite) given(r SignRequest) ([]byte, *pkcs11.Mechanism, error) {
+	plain := pkcs11.NewMechanism(s.use, nil)
 	switch {
-	case a.name == RSA2048:
+	case s.name == RSA2048:
 		return append(append([]byte{}, sha256Prefix...), r.Digest[:]...), plain, nil
-	case a.name != SM2 || a.input == firmware.InputE32:
+	case s.name != SM2 || s.input == firmware.InputE32:
 		return r.Digest[:], plain, nil
 	case len(r.Message) < zSize || len(r.Message) > maxMessage:
 		return nil, nil, fmt.Errorf("this token hashes itself and wants Z and the message, %d to %d bytes, not %d: %w", zSize, maxMessage, len(r.Message),
@@ -30,15 +30,15 @@ func (a *suite) given(r SignRequest) ([]byte, *pkcs11.Mechanism, error) {
 	case gm.SM3(r.Message) != r.Digest:
 		return nil, nil, fmt.Errorf("the message is not what e is the digest of: %w", ErrRefused)
 	}
-	switch a.input {
+	switch s.input {
 	case firmware.InputNoZ:
 		return r.Message, plain, nil
 	case firmware.InputZDefault:
 		return r.Message[zSize:], plain, nil
 	case firmware.InputZParam:
-		return r.Message[zSize:], pkcs11.NewMechanism(a.use, []byte(gm.UserID)), nil
+		return r.Message[zSize:], pkcs11.NewMechanism(s.use, []byte(gm.UserID)), nil
 	}
-	return nil, nil, fmt.Errorf("input %q: %w", a.input, ErrUnsupported)
+	return nil, nil, fmt.Errorf("input %q: %w", s.input, ErrUnsupported)
 }
 
 // Trial asks a key to sign something random, for whoever tries it out. For SM2 the message that e is of comes along, which tokens that hash themselves

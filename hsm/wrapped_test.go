@@ -183,7 +183,7 @@ func TestLostOpenKeysHeal(t *testing.T) {
 			_, slot := m.Raw()
 			return raw.CloseAllSessions(slot)
 		},
-		"objects destroyed": func(raw *pkcs11.Ctx, m *hsm.Module) error {
+		"objects destroyed": func(_ *pkcs11.Ctx, m *hsm.Module) error {
 			raw, h := rawSession(t, m)
 			if err := raw.FindObjectsInit(h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false)}); err != nil {
 				return err

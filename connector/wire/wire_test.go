@@ -34,16 +34,20 @@ func TestFailuresAreSorted(t *testing.T) {
 		want error
 		says string
 	}{
-		"an answer":     {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"text":"好"}`)) }, nil, ""},
-		"refused":       {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "名称\x01不符", 422) }, ErrRefused, "名称 不符"},
+		"an answer": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"text":"好"}`)) }, nil, ""},
+		"refused": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "名称\x01不符", http.StatusUnprocessableEntity)
+		}, ErrRefused, "名称 不符"},
 		"busy":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, ErrDown, "429"},
 		"broken":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, ErrDown, "500"},
 		"garbage":       {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }, ErrGarbage, "decoding"},
 		"unknown field": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"text":"","more":1}`)) }, ErrGarbage, "more"},
 		"two answers":   {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"text":"a"}{"text":"b"}`)) }, ErrGarbage, "behind"},
 		"no content":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, ErrGarbage, "204"},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, 307) }, ErrGarbage, "307"},
-		"too much":      {func(w http.ResponseWriter, _ *http.Request) { w.Write(bytes.Repeat([]byte(" "), 2000)) }, ErrGarbage, "1000 bytes"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, ErrGarbage, "307"},
+		"too much": {func(w http.ResponseWriter, _ *http.Request) { w.Write(bytes.Repeat([]byte(" "), 2000)) }, ErrGarbage, "1000 bytes"},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.Write([]byte(`{"text":`))

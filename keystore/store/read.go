@@ -207,8 +207,8 @@ func (b *Bolt) caughtUp() error {
 		return fmt.Errorf("reading: %w", err)
 	}
 	if seen >= during {
-		b.published.RLock() // the writer is about to publish
-		b.published.RUnlock()
+		b.published.RLock() // waits for the writer, who is about to publish
+		defer b.published.RUnlock()
 	}
 	return nil
 }

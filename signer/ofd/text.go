@@ -52,8 +52,6 @@ type textReader struct {
 	behind    []string // identifiers of templates under the page, and over it
 	above     []string
 	object    textObject
-	begin     vec // of the TextCode being read
-	shown     bool
 	templates int
 }
 

@@ -149,7 +149,7 @@ func (w *treeWalk) kids(n dict, in inherited, depth int) error {
 	}
 	kids, ok := o.(array)
 	if !ok {
-		return fmt.Errorf("Kids is no array: %w", ErrPageTree)
+		return fmt.Errorf("entry Kids is no array: %w", ErrPageTree)
 	}
 	for _, k := range kids {
 		r, ok := k.(ref)
@@ -194,7 +194,7 @@ func (d *Document) measure(p *page, in inherited) error {
 	} else if v, ok := integer(o); ok && v%90 == 0 {
 		p.rotate = int((v%360 + 360) % 360)
 	} else if _, none := o.(null); !none {
-		return fmt.Errorf("Rotate: %w", ErrPageBox)
+		return fmt.Errorf("entry Rotate: %w", ErrPageBox)
 	}
 	if o, err := d.f.resolve(p.dict.get("UserUnit")); err != nil {
 		return err
@@ -251,7 +251,7 @@ func (d *Document) readForm() error {
 	}
 	list, ok := fields.(array)
 	if _, none := fields.(null); !ok && !none {
-		return fmt.Errorf("Fields is no array: %w", ErrForm)
+		return fmt.Errorf("entry Fields is no array: %w", ErrForm)
 	}
 	w := fieldWalk{d: d, seen: map[int]bool{}}
 	for _, f := range list {

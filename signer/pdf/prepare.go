@@ -116,7 +116,7 @@ func (r *Request) check() error {
 	}
 	switch {
 	case !nameForm.MatchString(r.Filter) || !nameForm.MatchString(r.SubFilter):
-		return fmt.Errorf("Filter %.40q or SubFilter %.40q: %w", r.Filter, r.SubFilter, ErrRequest)
+		return fmt.Errorf("names Filter %.40q or SubFilter %.40q: %w", r.Filter, r.SubFilter, ErrRequest)
 	case r.Field != "" && !nameForm.MatchString(r.Field) || bytes.ContainsRune([]byte(r.Field), '.'):
 		return fmt.Errorf("field %.40q: %w", r.Field, ErrRequest)
 	case r.Time.IsZero() || r.Time.Year() < 1 || r.Time.UTC().Year() > 9999:

@@ -101,7 +101,7 @@ func (f *file) sections() error {
 		}
 		prev, ok := whole(t.get("Prev"), math.MaxInt32)
 		if !ok {
-			return fmt.Errorf("Prev: %w", ErrXref)
+			return fmt.Errorf("entry Prev: %w", ErrXref)
 		}
 		at = prev
 	}
@@ -217,15 +217,15 @@ func widths(o object) ([3]int, error) {
 	var w [3]int
 	a, ok := o.(array)
 	if !ok || len(a) != 3 {
-		return w, fmt.Errorf("W: %w", ErrXref)
+		return w, fmt.Errorf("entry W: %w", ErrXref)
 	}
 	for i := range w {
 		if w[i], ok = whole(a[i], 8); !ok {
-			return w, fmt.Errorf("W: %w", ErrXref)
+			return w, fmt.Errorf("entry W: %w", ErrXref)
 		}
 	}
 	if w[1] == 0 {
-		return w, fmt.Errorf("W without offsets: %w", ErrXref)
+		return w, fmt.Errorf("entry W without offsets: %w", ErrXref)
 	}
 	return w, nil
 }

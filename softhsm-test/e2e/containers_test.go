@@ -209,12 +209,15 @@ func TestPrepareAndEmbed(t *testing.T) {
 		}
 		return out
 	}
-	var layout struct{ Digest, Property_info string }
+	var layout struct {
+		Digest       string
+		PropertyInfo string `json:"property_info"`
+	}
 	out := ctl("ofd", "prepare", "--document", at("plain.ofd"), "--esl", at("esl"), "--stamp", "1,100,200,40,40", "--riding", "w=40,h=40,edge=right", "--keyword", "text=申请单位,w=40,h=40", "--out", at("prepared"), "--output", "json")
 	if err := json.Unmarshal(out, &layout); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	got := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: layout.Digest, Property: layout.Property_info}, nil)
+	got := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: layout.Digest, Property: layout.PropertyInfo}, nil)
 	write(t, at("signature"), got.bytes)
 	ctl("ofd", "embed", "--prepared", at("prepared"), "--signature", at("signature"), "--out", at("sealed.ofd"))
 	report := verified(t, s, at("sealed.ofd"), 0)

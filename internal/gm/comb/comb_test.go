@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 coordinates of chosen keys and multiples of the base point are what is compared here
+
 package comb_test
 
 import (

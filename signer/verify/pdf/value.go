@@ -83,14 +83,3 @@ func same(a, b Value) bool {
 	}
 	return a == b
 }
-
-// dictOf returns the dictionary of a dictionary or stream.
-func dictOf(v Value) (Dict, bool) {
-	switch v := v.(type) {
-	case Dict:
-		return v, true
-	case *Stream:
-		return v.Dict, true
-	}
-	return nil, false
-}
