@@ -15,7 +15,8 @@ func (c *body) carried(t *testing.T) {
 	rand.Read(id[:])
 	transport, err := c.tok.Generate(t.Context(), hsm.GenerateRequest{ID: id, Label: "conformance:" + id.String(), Algorithm: hsm.Transport})
 	if errors.Is(err, hsm.ErrUnsupported) {
-		t.Skip("profile and token carry no keys")
+		t.Log("profile and token carry no keys, and say so")
+		return
 	}
 	if err != nil {
 		t.Fatal(err)

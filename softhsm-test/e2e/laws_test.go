@@ -200,7 +200,7 @@ func (s *scene) noneWhileSuspended(t *testing.T, from uint64, esid string) {
 // TestLaw05NoRouteReturnsAnImpression fetches everything that can be fetched, in every role, and looks for the filed picture in any dress; so
 // it does in the files that a stopped appliance leaves.
 func TestLaw05NoRouteReturnsAnImpression(t *testing.T) {
-	s := own(t, stage.Config{})
+	s := own(t, stage.Config{More: []string{feedsDown}})
 	e := s.newEnterprise()
 	if err := s.tell(t.Context(), e, licence.KindEstablished, 0); err != nil {
 		t.Fatal(err)
@@ -245,10 +245,13 @@ func asJPEG(t *testing.T, f register.Filing) register.Filing {
 	return f
 }
 
+// feedsDown connects feeds whose systems are never there, so that their routes answer.
+const feedsDown = `connectors: {systems: [{system: registration, url: "http://127.0.0.1:9", every: 1h}, {system: public-security, url: "http://127.0.0.1:9", every: 1h}]}`
+
 // fetchAll calls every GET route with every identifier that exists, in every role.
 func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]bool, look func(what string, b []byte)) {
 	t.Helper()
-	published := s.published(t, e)
+	published, held := s.published(t, e), s.carry(t, "system", planned(t, t.TempDir(), "  - action: renew-key\n    purpose: tsa-p256\n", 2), "security", "audit").ID
 	for row := range matrix {
 		method, path, _ := strings.Cut(row, " ")
 		if method != "GET" {
@@ -266,6 +269,10 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 			}
 		case strings.HasPrefix(path, "/v/"):
 			paths = []string{"/v/" + published}
+		case strings.HasPrefix(path, "/v1/ceremonies/"):
+			paths = []string{strings.ReplaceAll(path, "{id}", held)}
+		case strings.HasPrefix(path, "/v1/feeds/"):
+			paths = []string{strings.ReplaceAll(path, "{feed}", "registration"), strings.ReplaceAll(path, "{feed}", "public-security")}
 		case path == "/v1/licences":
 			paths = []string{path + "?status=active"}
 		default:

@@ -35,7 +35,7 @@ func (s *scene) configure(t *testing.T, old, with string) {
 
 // TestLaw07PINIsNowhere looks for the PIN in everything that a running appliance shows or leaves, with the log at its most talkative.
 func TestLaw07PINIsNowhere(t *testing.T) {
-	s := own(t, stage.Config{})
+	s := own(t, stage.Config{More: []string{feedsDown}})
 	s.stopAnd(t, func() { s.configure(t, "log: info", "log: debug") })
 	e := mustOf(s.establish(t.Context()))(t)
 	if err := s.grant(t.Context(), func(g *access.Grant) { g.AnyOwner = true }); err != nil {
