@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (s *settings) bench() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench --config seald.yaml --seal ESID --purpose TEXT --delegation ID", Short: "measure the token's ceilings and the service over them", Args: args(),
 		Long: `Measure how fast the token signs by itself (C_Sign with throw-away keys that are destroyed afterwards; SM2, ECDSA P-256, RSA-2048, over sessions from 1 to the
 pool's size), and then how fast the service signs over it: a complete signature over a document digest, mutual TLS, delegation checked, one durable record each; single
-requests and batches of each kind. Rounds are interleaved, the token runs with the number of sessions that served it best, and medians are printed. Both sides run on
+requests and batches of each kind. Rounds are interleaved, the token runs in each with several numbers of sessions, the strongest of which counts, and medians are printed. Both sides run on
 this machine and share its processors with this program.
 
 The token is opened a second time, beside the daemon: SoftHSM2 allows that; many devices do not. SOFTHSM2_CONF must name the same token for both.`,
@@ -147,6 +148,14 @@ func (b *benchmark) sides(ctx context.Context) (all []*side, err error) {
 	return all, nil
 }
 
+// candidates are the numbers of sessions with which the token runs in every round: the best of the short spans of its curve, which chance may have
+// chosen, the whole pool, and twice the processors. The strongest over all rounds is the ceiling.
+func candidates(best, pool, processors int) []int {
+	all := []int{best, pool, min(pool, 2*processors)}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // measure looks for the best number of sessions first, then takes the token and each side in turn, round after round.
 func (b *benchmark) measure(ctx context.Context, token *ceiling, sides []*side, status io.Writer) (result, error) {
 	curves, err := b.curves(ctx, token, sides, status)
@@ -155,8 +164,11 @@ func (b *benchmark) measure(ctx context.Context, token *ceiling, sides []*side, 
 	}
 	var own []*side
 	for _, m := range token.mechanisms() {
-		if best := curves.best(m); slices.ContainsFunc(sides, func(x *side) bool { return x.mechanism == m }) {
-			own = append(own, &side{mechanism: m, clients: best, one: token.signer(m)})
+		if !slices.ContainsFunc(sides, func(x *side) bool { return x.mechanism == m }) {
+			continue
+		}
+		for _, n := range candidates(curves.best(m), token.sessions, runtime.GOMAXPROCS(0)) {
+			own = append(own, &side{mechanism: m, clients: n, one: token.signer(m)})
 		}
 	}
 	step, stop := progress(status, "rounds")

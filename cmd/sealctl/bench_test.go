@@ -35,7 +35,8 @@ func TestRows(t *testing.T) {
 	token := &side{mechanism: hsm.SM2, clients: 4, took: []sample{{rate: 100}, {rate: 200}, {rate: 400}}}
 	x := &side{mechanism: hsm.SM2, kind: "digest", clients: 64, batch: 1, signature: 20_000, took: []sample{{rate: 90, p50: 1}, {rate: 100, p50: 3}, {rate: 100, p50: 2}}}
 	c := curves{{mechanism: hsm.SM2, token: true, Dots: []dot{{1, 50, 9}, {4, 190, 9}, {8, 180, 9}}}, {mechanism: hsm.RSA2048, token: true, Dots: []dot{{1, 10, 80}, {2, 20, 90}}}}
-	all := rows([]*side{token}, []*side{x}, c)
+	chance := &side{mechanism: hsm.SM2, clients: 1, took: []sample{{rate: 400}, {rate: 90}, {rate: 80}}} // best once, not in the median
+	all := rows([]*side{chance, token}, []*side{x}, c)
 	if len(all) != 2 {
 		t.Fatalf("%+v", all)
 	}
@@ -54,6 +55,17 @@ func TestRows(t *testing.T) {
 	for _, want := range []string{"50 %", "rsa-2048", strings.Repeat("█", 40) + "\t4\t190", strings.Repeat("█", 10) + "\t1\t50"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("%q is not in\n%s", want, table.String())
+		}
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	for _, c := range []struct {
+		best, pool, processors int
+		want                   []int
+	}{{1, 9, 2, []int{1, 4, 9}}, {9, 9, 2, []int{4, 9}}, {3, 3, 2, []int{3}}, {1, 1, 8, []int{1}}} {
+		if got := candidates(c.best, c.pool, c.processors); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -38,11 +38,9 @@ type result struct {
 // rows pairs each side with its mechanism's ceiling; a mechanism without a side gets a row of its own.
 func rows(own, sides []*side, c curves) (out []row) {
 	for _, x := range sides {
-		at := slices.IndexFunc(own, func(o *side) bool { return o.mechanism == x.mechanism })
-		if at < 0 {
-			continue // the token has no such mechanism, so no signature came either
+		if token := strongest(own, x.mechanism); token != nil { // else the token has no such mechanism, so no signature came either
+			out = append(out, x.row(token, c))
 		}
-		out = append(out, x.row(own[at], c))
 	}
 	for _, v := range c {
 		if v.token && !slices.ContainsFunc(sides, func(x *side) bool { return x.mechanism == v.mechanism }) {
@@ -51,6 +49,25 @@ func rows(own, sides []*side, c curves) (out []row) {
 		}
 	}
 	return out
+}
+
+// strongest is the token's side of a mechanism with the highest median rate; nil when there is none.
+func strongest(own []*side, m hsm.Algorithm) (best *side) {
+	for _, o := range own {
+		if o.mechanism == m && (best == nil || o.rate() > best.rate()) {
+			best = o
+		}
+	}
+	return best
+}
+
+// rate is the median over the rounds.
+func (x *side) rate() float64 {
+	var all []float64
+	for _, s := range x.took {
+		all = append(all, s.rate)
+	}
+	return median(all)
 }
 
 // row takes medians over the rounds.

@@ -126,7 +126,7 @@ func (s *Stage) plan(c Config) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "state: state\nbureau: 示例市市场监督管理局\nhosts: [127.0.0.1, localhost]\nconfig:\n  mode: demo\n  division: \"410300\"\n  listen: %q\n  anchor: %q\n", s.listen, anchor)
-	fmt.Fprintf(&b, "  token: {module: %q, profile: softhsm2-sm2, label: %q, pin_file: %q, sessions: 8}\n  sources:\n", s.Token.Module, s.Token.Label, s.Token.PINFile)
+	fmt.Fprintf(&b, "  token: {module: %q, profile: softhsm2-sm2, label: %q, pin_file: %q, sessions: 16}\n  sources:\n", s.Token.Module, s.Token.Label, s.Token.PINFile)
 	for _, src := range []struct{ key, file string }{{"registration", "registration"}, {"public_security", "public-security"}, {"e_licence", "e-licence"}} {
 		pin, err := os.ReadFile(filepath.Join(s.Dir, "sim", src.file+".pin"))
 		if err != nil {
