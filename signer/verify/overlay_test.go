@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,16 @@ func put(t testing.TB, doc []byte, n int, array, refs string) string {
 		}
 	}
 	return with(t, body, "/"+array+" ["+refs+"]")
+}
+
+// valueOf is the reference to the value of the first field that is signed.
+func valueOf(t testing.TB, doc []byte) string {
+	t.Helper()
+	m := regexp.MustCompile(`/V (\d+ 0 R)`).FindSubmatch(doc)
+	if m == nil {
+		t.Fatal("no field is signed")
+	}
+	return string(m[1])
 }
 
 // TestOverlaidPDF: what may follow a signature is no pretext for showing something else.
@@ -54,6 +65,12 @@ func TestOverlaidPDF(t *testing.T) {
 		"a field that signs nothing, shown by its kid": {plain, 0, func(p *paper, b []byte) []byte {
 			return field(p, b, map[int]string{90: "<< /FT /Sig /T (x) /Kids [91 0 R] >>", 91: widget + "/AP << /N 92 0 R >> >>", 92: over})
 		}, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
+		"a field that shows another's signature": {plain, 0, func(p *paper, b []byte) []byte {
+			return field(p, b, map[int]string{90: "<< /FT /Sig /T (x) /Kids [91 0 R] /V " + valueOf(p.t, b) + " >>", 91: widget + "/AP << /N 92 0 R >> >>", 92: over})
+		}, verify.CodeReferences, verify.Fail, verify.Invalid},
+		"a field that shows another's signature, certified": {plain, 2, func(p *paper, b []byte) []byte {
+			return field(p, b, map[int]string{90: "<< /FT /Sig /T (x) /Kids [91 0 R] /V " + valueOf(p.t, b) + " >>", 91: widget + "/AP << /N 92 0 R >> >>", 92: over})
+		}, verify.CodeReferences, verify.Fail, verify.Invalid},
 		"a time stamp that is shown":            {plain, 0, stamped, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
 		"a time stamp that is shown, certified": {plain, 1, stamped, verify.CodeReferences, verify.Fail, verify.Invalid},
 		"a field with a script": {plain, 0, func(p *paper, b []byte) []byte {

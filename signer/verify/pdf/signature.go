@@ -138,7 +138,7 @@ func (d *Document) Signatures() ([]*Signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &formWalk{doc: d, seen: map[Ref]bool{}, certified: perms.Get("DocMDP")}
+	w := &formWalk{doc: d, seen: map[Ref]bool{}, values: map[int64]*Signature{}, certified: perms.Get("DocMDP")}
 	for ; len(queue) > 0; queue = queue[1:] {
 		kids, err := w.visit(queue[0])
 		if err != nil {
@@ -153,6 +153,7 @@ func (d *Document) Signatures() ([]*Signature, error) {
 type formWalk struct {
 	doc       *Document
 	seen      map[Ref]bool
+	values    map[int64]*Signature // by where their /Contents begin
 	nodes     int
 	certified Value
 	found     []*Signature
@@ -220,10 +221,26 @@ func (w *formWalk) value(f field, ref Ref, v Value) error {
 		s.Problem = refuse("pdf-signature", "/V of the field is no dictionary")
 		return nil
 	}
-	if s.Problem = d.fit(s); s.Problem != nil {
+	if s.Problem = d.fit(s); s.Problem == nil {
+		s.Problem = w.alone(s)
+	}
+	if s.Problem != nil {
 		s.Revision = -1
 	}
 	return d.transforms(s)
+}
+
+// alone demands that a value stands in one field: a second one would show somebody's signature where he did not put it, over anything. Which
+// of them he did sign in cannot be told from the form.
+func (w *formWalk) alone(s *Signature) *Refusal {
+	other, taken := w.values[s.Range[1]]
+	if !taken {
+		w.values[s.Range[1]] = s
+		return nil
+	}
+	other.Problem = refuse("pdf-signature", "one signature stands in two fields, %.80q and %.80q", other.Field, s.Field)
+	other.Revision = -1
+	return other.Problem
 }
 
 // text turns a text string into UTF-8 (ISO 32000-1 7.9.2.2); other encodings than UTF-16BE and UTF-8 are taken byte for byte.
