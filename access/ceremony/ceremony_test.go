@@ -23,7 +23,8 @@ func TestRules(t *testing.T) {
 		{access.RolePublicSecurity, "p"}, {access.RoleELicence, "e"}, {"", "?"}, {"root", "!"}}
 	want := map[ceremony.Action]string{ // who asks / who approves
 		"renew-key": "s/xa", "destroy-key": "s/xa", "destroy-orphan": "s/xa", "make-kek": "s/xa", "retire-kek": "s/xa", "destroy-kek": "s/xa", "replicate-kek": "s/xa",
-		"clear-pin-latch": "s/xa", "register-operator": "x/sa",
+		"make-replicated-kek": "s/xa",
+		"clear-pin-latch":     "s/xa", "register-operator": "x/sa",
 	}
 	if len(want) != len(ceremony.Actions()) {
 		t.Errorf("%d actions, %d spelt here", len(ceremony.Actions()), len(want))

@@ -41,7 +41,7 @@ type Step struct {
 	Action  Action `yaml:"action" json:"action"`
 	Purpose string `yaml:"purpose" json:"purpose,omitempty"`
 	Key     string `yaml:"key" json:"key,omitempty"`     // 32 hexadecimal digits
-	Token   string `yaml:"token" json:"token,omitempty"` // serial number
+	Token   string `yaml:"token" json:"token,omitempty"` // serial number; make-replicated-kek takes several, with commas between
 	Name    string `yaml:"name" json:"name,omitempty"`
 	Role    string `yaml:"role" json:"role,omitempty"`
 	Person  string `yaml:"person" json:"person,omitempty"`

@@ -12,15 +12,16 @@ type Action string
 
 // The actions.
 const (
-	RenewKey         Action = "renew-key"         // a key of the appliance's own and its certificate, in place of the one of the same purpose
-	DestroyKey       Action = "destroy-key"       // a key of this store that nothing uses any more
-	DestroyOrphan    Action = "destroy-orphan"    // a key in the token that no record of this store claims
-	MakeKEK          Action = "make-kek"          // a key that wraps seal keys, with its binding key
-	RetireKEK        Action = "retire-kek"        // no key is born under it any more, and those it has move to another
-	DestroyKEK       Action = "destroy-kek"       // a retired one under which no key lives
-	ReplicateKEK     Action = "replicate-kek"     // the same one in a second token
-	ClearPINLatch    Action = "clear-pin-latch"   // let the token's PIN be tried again
-	RegisterOperator Action = "register-operator" // an officer's client certificate
+	RenewKey         Action = "renew-key"           // a key of the appliance's own and its certificate, in place of the one of the same purpose
+	DestroyKey       Action = "destroy-key"         // a key of this store that nothing uses any more
+	DestroyOrphan    Action = "destroy-orphan"      // a key in the token that no record of this store claims
+	MakeKEK          Action = "make-kek"            // a key that wraps seal keys, with its binding key
+	RetireKEK        Action = "retire-kek"          // no key is born under it any more, and those it has move to another
+	DestroyKEK       Action = "destroy-kek"         // a retired one under which no key lives
+	MakeReplicated   Action = "make-replicated-kek" // a key that wraps seal keys, in several tokens from the start
+	ReplicateKEK     Action = "replicate-kek"       // one that the vendor's means cloned into another token is taken on record there
+	ClearPINLatch    Action = "clear-pin-latch"     // let the token's PIN be tried again
+	RegisterOperator Action = "register-operator"   // an officer's client certificate
 )
 
 // rule says who asks for an action, who approves it, how many persons at least, and which fields its step takes.
@@ -45,6 +46,7 @@ var rules = map[Action]rule{
 	MakeKEK:          {system, notSystem, 2, nil},
 	RetireKEK:        {system, notSystem, 2, []string{"key"}},
 	DestroyKEK:       {system, notSystem, 2, []string{"key"}},
+	MakeReplicated:   {system, notSystem, 2, []string{"token"}},
 	ReplicateKEK:     {system, notSystem, 2, []string{"key", "token"}},
 	ClearPINLatch:    {system, notSystem, 1, []string{"token"}},
 	RegisterOperator: {security, notKeepers, 1, []string{"name", "role", "person", "csr"}},

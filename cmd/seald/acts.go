@@ -29,6 +29,8 @@ func (a *appliance) acts() map[ceremony.Action]ceremony.Act {
 		ceremony.DestroyKey:       {Prepare: a.prepareDestruction, Finish: a.finishDestruction},
 		ceremony.DestroyOrphan:    {Prepare: a.prepareOrphan, Finish: a.finishOrphan},
 		ceremony.MakeKEK:          {Finish: a.makeNextKEK},
+		ceremony.MakeReplicated:   {Prepare: a.prepareReplicas, Finish: a.makeReplicatedKEK},
+		ceremony.ReplicateKEK:     {Prepare: a.prepareReplica, Finish: a.replicateKEK},
 		ceremony.RetireKEK:        {Prepare: a.prepareKEK, Finish: a.retireKEK},
 		ceremony.DestroyKEK:       {Prepare: a.prepareKEK, Finish: a.destroyKEK},
 		ceremony.ClearPINLatch:    {Prepare: a.prepareLatch, Finish: a.finishLatch},
