@@ -71,6 +71,21 @@ func TestOverlaidPDF(t *testing.T) {
 		"a field that shows another's signature, certified": {plain, 2, func(p *paper, b []byte) []byte {
 			return field(p, b, map[int]string{90: "<< /FT /Sig /T (x) /Kids [91 0 R] /V " + valueOf(p.t, b) + " >>", 91: widget + "/AP << /N 92 0 R >> >>", 92: over})
 		}, verify.CodeReferences, verify.Fail, verify.Invalid},
+		"a field that signs nothing, shown by a stream": {plain, 0, func(p *paper, b []byte) []byte {
+			return field(p, b, map[int]string{90: "<< /FT /Sig /T (x) /Kids [91 0 R] >>", 92: over,
+				91: strings.Replace(widget, "/F 4 ", "", 1) + "/AP << /N 92 0 R >> /Length 1 >>\nstream\nx\nendstream"})
+		}, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
+		"an annotation that is a stream": {plain, 0, func(p *paper, b []byte) []byte {
+			return revise(b, map[int]string{pageObject: put(p.t, b, pageObject, "Annots", "90 0 R"), 92: over,
+				90: "<< /Type /Annot /Subtype /Stamp /Rect [0 0 600 800] /AP << /N 92 0 R >> /Length 1 >>\nstream\nx\nendstream"})
+		}, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
+		"an annotation that is a stream, certified": {plain, 2, func(p *paper, b []byte) []byte {
+			return revise(b, map[int]string{pageObject: put(p.t, b, pageObject, "Annots", "90 0 R"), 92: over,
+				90: "<< /Type /Annot /Subtype /Stamp /Rect [0 0 600 800] /AP << /N 92 0 R >> /Length 1 >>\nstream\nx\nendstream"})
+		}, verify.CodeReferences, verify.Fail, verify.Invalid},
+		"forms drawn anew, by a reference": {plain, 0, func(p *paper, b []byte) []byte {
+			return revise(b, map[int]string{catalogObject: strings.Replace(object(p.t, b, catalogObject), "/AcroForm <<", "/AcroForm << /NeedAppearances 90 0 R", 1), 90: "true"})
+		}, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
 		"a time stamp that is shown":            {plain, 0, stamped, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
 		"a time stamp that is shown, certified": {plain, 1, stamped, verify.CodeReferences, verify.Fail, verify.Invalid},
 		"a field with a script": {plain, 0, func(p *paper, b []byte) []byte {

@@ -21,9 +21,7 @@ func (c *comparison) form(old, new Value) error {
 			return c.fields(old, new, fieldOf{})
 		case "SigFlags":
 		case "NeedAppearances":
-			if new == true && old != true {
-				c.report(Doubtful, "readers are asked to draw the form anew")
-			}
+			return c.redraw(old, new)
 		case "DR":
 			return c.resources(old, new, 0)
 		case "DA":
@@ -35,6 +33,19 @@ func (c *comparison) form(old, new Value) error {
 		}
 		return nil
 	})
+}
+
+// redraw judges the flag that asks readers to draw every field by its value.
+func (c *comparison) redraw(old, new Value) error {
+	a, err := c.doc.resolve(old, c.old)
+	if err != nil {
+		return err
+	}
+	b, err := c.doc.resolve(new, c.new)
+	if err == nil && b == true && a != true {
+		c.report(Doubtful, "readers are asked to draw the form anew")
+	}
+	return err
 }
 
 // resources lets entries be added to the form's default resources; those that were there must stay as they are.
@@ -105,7 +116,7 @@ func (c *comparison) fields(old, new Value, in fieldOf) error {
 
 // newField judges a field that was added: it must be there to sign, and do so.
 func (c *comparison) newField(v Value, in fieldOf) error {
-	f, err := c.doc.dict(v, c.new)
+	f, err := c.doc.lenient(v, c.new)
 	if err != nil {
 		return err
 	}
@@ -152,7 +163,7 @@ func (c *comparison) newField(v Value, in fieldOf) error {
 
 // pretext says what else a new field or widget of a signature does than to show who signed.
 func (c *comparison) pretext(v Value, level Level, unsigned bool) (Level, string, error) {
-	node, err := c.doc.dict(v, c.new)
+	node, err := c.doc.lenient(v, c.new)
 	if err != nil || node == nil {
 		return level, "", err
 	}

@@ -140,7 +140,7 @@ func (c *comparison) removed(a, b Array, after map[Ref]bool) error {
 		if ok && after[ref] || !ok && slices.ContainsFunc(b, func(n Value) bool { return same(n, v) }) {
 			continue
 		}
-		annot, err := c.doc.dict(v, c.old)
+		annot, err := c.doc.lenient(v, c.old)
 		switch {
 		case err != nil:
 			return err
@@ -186,7 +186,7 @@ func (c *comparison) annotation(ref Ref) error {
 
 // added judges an annotation that is new on a page.
 func (c *comparison) added(v Value) error {
-	annot, err := c.doc.dict(v, c.new)
+	annot, err := c.doc.lenient(v, c.new)
 	if err != nil || annot == nil {
 		return err
 	}

@@ -101,6 +101,16 @@ func (d *Document) dict(v Value, rev int) (Dict, error) {
 	return c, err
 }
 
+// lenient is dict as products read that take a stream for its dictionary: what they would show or sign is judged.
+func (d *Document) lenient(v Value, rev int) (Dict, error) {
+	v, err := d.resolve(v, rev)
+	if s, ok := v.(*Stream); ok {
+		return s.Dict, err
+	}
+	c, _ := v.(Dict)
+	return c, err
+}
+
 // array resolves a value that should be an array; nil where it is something else.
 func (d *Document) array(v Value, rev int) (Array, error) {
 	v, err := d.resolve(v, rev)
@@ -170,7 +180,7 @@ func (w *formWalk) visit(f field) ([]field, error) {
 		return nil, refuse("pdf-form-loop", "field %d stands twice in the form", ref.Num)
 	}
 	w.seen[ref] = indirect
-	node, err := d.dict(f.value, d.last())
+	node, err := d.lenient(f.value, d.last())
 	if err != nil || node == nil {
 		return nil, err
 	}
