@@ -164,23 +164,9 @@ func (w *wraps) limit() uint64 {
 
 // KEKs returns all wrapping keys that ever were, the oldest first.
 func (k *Keystore) KEKs(ctx context.Context) ([]KEK, error) {
-	var all []KEK
-	for cursor := ""; ; {
-		page, err := k.st.List(ctx, keks, "", nil, cursor, 500)
-		if err != nil {
-			return nil, fmt.Errorf("reading wrapping keys: %w", err)
-		}
-		for _, it := range page.Items {
-			var e KEK
-			if err := json.Unmarshal(it.Value, &e); err != nil {
-				return nil, fmt.Errorf("reading wrapping keys: %w: %w", store.ErrCorrupt, err)
-			}
-			e.version = it.Version
-			all = append(all, e)
-		}
-		if cursor = page.Next; cursor == "" {
-			break
-		}
+	all, err := every(ctx, k.st, keks, "wrapping keys", func(e *KEK, v store.Version) { e.version = v })
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(all, func(a, b KEK) int { return a.Since.Compare(b.Since) })
 	return all, nil

@@ -109,22 +109,27 @@ func (k *Keystore) Settle(ctx context.Context, serial string, actor audit.Actor)
 }
 
 func (k *Keystore) openIntents(ctx context.Context) ([]Intent, error) {
-	var open []Intent
+	return every(ctx, k.st, intents, "key intents", func(in *Intent, v store.Version) { in.version = v })
+}
+
+// every reads a whole collection in the order of its keys; stamped is told each record's version.
+func every[T any](ctx context.Context, st store.Store, c *store.Collection, what string, stamped func(*T, store.Version)) ([]T, error) {
+	var all []T
 	for cursor := ""; ; {
-		page, err := k.st.List(ctx, intents, "", nil, cursor, 500)
+		page, err := st.List(ctx, c, "", nil, cursor, 500)
 		if err != nil {
-			return nil, fmt.Errorf("reading key intents: %w", err)
+			return nil, fmt.Errorf("reading %s: %w", what, err)
 		}
 		for _, it := range page.Items {
-			var in Intent
-			if err := json.Unmarshal(it.Value, &in); err != nil {
-				return nil, fmt.Errorf("reading key intent: %w: %w", store.ErrCorrupt, err)
+			var v T
+			if err := json.Unmarshal(it.Value, &v); err != nil {
+				return nil, fmt.Errorf("reading %s: %w: %w", what, store.ErrCorrupt, err)
 			}
-			in.version = it.Version
-			open = append(open, in)
+			stamped(&v, it.Version)
+			all = append(all, v)
 		}
 		if cursor = page.Next; cursor == "" {
-			return open, nil
+			return all, nil
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sealkeeper/connector/wire"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
 )
@@ -121,7 +122,7 @@ func (d *Dispatcher) Discard(ctx context.Context, req *store.Request, by audit.A
 	if err != nil {
 		return err
 	}
-	body, err := audit.Event{Kind: "discarded", Actor: by, Subject: p.ID, Detail: p.tag(cut(why, 256))}.Body()
+	body, err := audit.Event{Kind: "discarded", Actor: by, Subject: p.ID, Detail: p.tag(wire.Cut(why, 256))}.Body()
 	if err != nil {
 		return err
 	}

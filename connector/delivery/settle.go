@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"sealkeeper/connector/wire"
 	"sealkeeper/keystore/audit"
@@ -67,7 +66,7 @@ func (d *Dispatcher) settle(ctx context.Context, l *lane, p parcel, failure erro
 	now := d.cfg.Now().UTC()
 	m := p.Message
 	m.Tries++
-	m.Last = cut(failure.Error(), 300)
+	m.Last = wire.Cut(failure.Error(), 300)
 	if !d.hopeless(m, failure, now) {
 		m.Due = now.Add(d.backoff(m.Tries))
 		return d.write(ctx, nil, m, p.at, nil)
@@ -151,19 +150,4 @@ func (d *Dispatcher) remove(ctx context.Context, l *lane, req *store.Request, p 
 	}
 	l.count(p.State, -1)
 	return nil
-}
-
-// cut shortens text to n characters and replaces what is not text.
-func cut(s string, n int) string {
-	var r []rune
-	for _, c := range s {
-		if len(r) == n {
-			break
-		}
-		if c == utf8.RuneError || c < ' ' {
-			c = ' '
-		}
-		r = append(r, c)
-	}
-	return string(r)
 }

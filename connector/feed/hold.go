@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"sealkeeper/connector/wire"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
 )
@@ -33,7 +33,7 @@ func (r *Reader) hold(ctx context.Context, h Held, cause error) error {
 	if at > 0 {
 		h.Since = was.Since
 	}
-	h.Tried, h.Again, h.Why = r.cfg.Now().UTC(), v == Again, cut(cause.Error(), 300)
+	h.Tried, h.Again, h.Why = r.cfg.Now().UTC(), v == Again, wire.Cut(cause.Error(), 300)
 	var records [][]byte
 	if at == 0 || was.Again && !h.Again {
 		body, err := audit.Event{Kind: "message-held", Actor: r.actor(), Subject: h.name(), Detail: h}.Body()
@@ -279,7 +279,7 @@ func (r *Reader) Drop(ctx context.Context, req *store.Request, by audit.Actor, s
 	if err != nil {
 		return err
 	}
-	why = cut(why, 256)
+	why = wire.Cut(why, 256)
 	err = r.release(ctx, req, h, at, audit.Event{Kind: "held-message-dropped", Actor: by, Subject: h.name(), Detail: struct {
 		Entity string `json:"entity"`
 		Held   string `json:"held"`
@@ -289,19 +289,4 @@ func (r *Reader) Drop(ctx context.Context, req *store.Request, by audit.Actor, s
 		return err
 	}
 	return r.mend(ctx, h.Entity)
-}
-
-// cut shortens text to n characters and replaces what is not text.
-func cut(s string, n int) string {
-	var b []rune
-	for _, c := range s {
-		if len(b) == n {
-			break
-		}
-		if c == utf8.RuneError || c < ' ' {
-			c = ' '
-		}
-		b = append(b, c)
-	}
-	return string(b)
 }

@@ -148,7 +148,7 @@ func (r *Reader) Round(ctx context.Context) error {
 	err := r.round(ctx)
 	why := ""
 	if err != nil {
-		why = cut(err.Error(), 300)
+		why = wire.Cut(err.Error(), 300)
 	}
 	r.stopped.Store(&why)
 	return err
