@@ -12,7 +12,7 @@ SOAK    ?= 60s
 TOOL    := go tool -modfile=tools.mod
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 deps: ## install what is missing from Debian's packages (SoftHSM2, headers, opensc), once
 	@missing=(); for p in $(DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing+=($$p); done; \
@@ -53,7 +53,10 @@ soak: module ## one token fault after another at random, under load, for SOAK (d
 	SEALKEEPER_SOAK=$(SOAK) REQUIRE_SOFTHSM=1 go test -timeout 2h -count 1 -run '^TestSoak$$' -v ./hsm/worker
 
 bench: module ## micro benchmarks of store, custody, signing, containers and issuance, with ratios
-	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench . -benchtime 2s ./keystore/... ./signer ./signer/ofd ./signer/pdf ./signer/verify ./issuance
+	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench . -skip '^BenchmarkWrapped$$' -benchtime 2s ./keystore/... ./signer ./signer/ofd ./signer/pdf ./signer/verify ./issuance
+
+bench-wrapped: module ## a million wrapped keys against a hundred: ten minutes, 5 GB of disk (SEALKEEPER_WRAPPED_KEYS: another number)
+	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench '^BenchmarkWrapped$$' -benchtime 7x -timeout 30m ./keystore
 
 bench-json: build ## the design's measures on a fresh demo appliance, as JSON
 	@go run ./softhsm-test/demo -bench -build $(BUILD) -dir $(BUILD)/bench
@@ -73,4 +76,4 @@ run: build ## start a development appliance on a throw-away token and say what t
 clean: ## remove what was built and the demo's files
 	rm -rf $(BUILD) demo run
 
-.PHONY: help deps module build test race fuzz lint vuln soak bench bench-json interop acceptance demo run clean
+.PHONY: help deps module build test race fuzz lint vuln soak bench bench-wrapped bench-json interop acceptance demo run clean

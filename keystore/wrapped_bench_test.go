@@ -31,7 +31,7 @@ const (
 // goroutines in turn within each round. The large store holds a thousand keys that were made in the token; its other records are copies of these under
 // identifiers of their own, which weigh the same and never sign. Medians of rounds; the start is that of the large store.
 //
-//	go test ./keystore -run - -bench Wrapped -benchtime 7x -timeout 30m
+//	make bench-wrapped
 //
 // SEALKEEPER_WRAPPED_KEYS is another number than 1,000,000.
 func BenchmarkWrapped(b *testing.B) {
