@@ -145,6 +145,16 @@ func TestReplicatedKEKCeremonies(t *testing.T) {
 		}
 	}
 	b.declares(made, two)
+	for _, action := range []string{"retire-kek", "destroy-kek"} {
+		if _, err := b.carry(access.RoleSystem, "action: "+action+"\nkey: "+made.ID.String()); err != nil {
+			t.Fatalf("%s: %v", action, err)
+		}
+	}
+	for i := range 2 {
+		if held := b.wrapping(i); slices.Contains(held, made.ID) || slices.Contains(held, made.Binder) {
+			t.Errorf("destroyed, and token %d holds %v still", i, held)
+		}
+	}
 }
 
 // declares has the clone that is there taken on record after the store forgot it, with a death after that record and before the ceremony's.
