@@ -97,6 +97,7 @@ var foundBy = map[string]cause{
 	"xml-elements":       {"400,001 elements in OFD.xml", inFile("OFD.xml", "</ofd:OFD>", strings.Repeat("<a/>", 400_001)+"</ofd:OFD>")},
 	"xml-encoding":       {"OFD.xml in GBK", inFile("OFD.xml", "UTF-8", "GBK")},
 	"xml-malformed":      {"OFD.xml is cut", inFile("OFD.xml", "</ofd:OFD>", "")},
+	"xml-two-attributes": {"BaseLoc in two namespaces", inFile(listFile, `BaseLoc=`, `xmlns:x="x" x:BaseLoc="Sign_1/Signature.xml" BaseLoc=`)},
 	"xml-token":          {"a text of more than 1 MiB", inFile("OFD.xml", "</ofd:OFD>", strings.Repeat("x", 1<<20)+"</ofd:OFD>")},
 	"zip-entries":        {"20,001 entries", func(t *testing.T, f *fixture) []byte { return entries(f.build(t), 20_001) }},
 	"zip-local-header":   {"an entry compressed in two ways", func(t *testing.T, f *fixture) []byte { b := f.build(t); b[8]++; return b }},

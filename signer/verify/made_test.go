@@ -425,6 +425,15 @@ func TestFaultsAreNamed(t *testing.T) {
 		{"relative signature", func(_ *testing.T, w *world) {
 			w.files["Doc_0/Signs/Signatures.xml"] = strings.Replace(listXML, "Type=", `Relative="s000" Type=`, 1)
 		}, "relative-signature", verify.Indeterminate, verify.IndeterminateResult},
+		{"signature listed again from a copied folder", func(_ *testing.T, w *world) {
+			w.after = func(files map[string][]byte) {
+				for _, n := range []string{"Seal.esl", "Signature.xml", "SignedValue.dat"} {
+					files["Doc_0/Signs/Sign_9/"+n] = files[signDir+n]
+					w.order = append(w.order, "Doc_0/Signs/Sign_9/"+n)
+				}
+				change("Doc_0/Signs/Signatures.xml", "</ofd:Signatures>", `<ofd:Signature ID="s002" BaseLoc="Sign_9/Signature.xml"/></ofd:Signatures>`)(files)
+			}
+		}, "duplicate-signature", verify.Indeterminate, verify.IndeterminateResult},
 		{"unknown type of signature", func(_ *testing.T, w *world) {
 			w.files["Doc_0/Signs/Signatures.xml"] = strings.Replace(listXML, `"Seal"`, `"Stamp"`, 1)
 		}, "ofd-signature-type", verify.Fail, verify.Invalid},

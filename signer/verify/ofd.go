@@ -270,9 +270,11 @@ func (v *verifier) judgeBody(p *pack, b *body) {
 	for _, other := range p.bodies {
 		apart[other.list] = true
 	}
+	values := map[[32]byte]bool{}
 	for _, s := range b.signed {
 		d := p.describe(s)
 		apart[d.file], apart[d.valueFile] = true, true
+		v.replayed(p, s, d, values)
 		if s.kind == "Seal" { // whose copy must equal the seal inside the signature; nothing holds a signature without one to what it names
 			apart[d.sealFile] = true
 		}
@@ -285,6 +287,18 @@ func (v *verifier) judgeBody(p *pack, b *body) {
 		// Described a second time, so that only one description is held at a time.
 		v.report.Signatures = append(v.report.Signatures, v.judgeListed(p, b, s, p.describe(s), apart))
 	}
+}
+
+// replayed finds a value that stands in the list before, in a file of another name: one signature counts once.
+func (v *verifier) replayed(p *pack, s *listed, d *description, values map[[32]byte]bool) {
+	f, ok := p.files[d.valueFile]
+	if !ok {
+		return
+	}
+	if values[f.digest] {
+		v.find("duplicate-signature", Indeterminate, "signature %q has the value of one listed before it: it was signed once", s.id)
+	}
+	values[f.digest] = true
 }
 
 // refused turns a refusal into the finding that ends the work. What this reader cannot do, and a caller that gave up, are no fault of

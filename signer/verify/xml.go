@@ -160,6 +160,9 @@ func (t *tree) start(e xml.StartElement) error {
 	if t.count += 1 + len(e.Attr); t.count > maxNodes {
 		return refuse("xml-elements", "%s has more than %d elements and attributes", t.file, maxNodes)
 	}
+	if name := twoReadings(e); name != "" {
+		return refuse("xml-two-attributes", "%s: attribute %s in two namespaces of one element: readers disagree which counts", t.file, name)
+	}
 	n := &node{name: e.Name.Local, attrs: e.Copy().Attr}
 	if t.root == nil {
 		t.root = n
@@ -169,6 +172,18 @@ func (t *tree) start(e xml.StartElement) error {
 	}
 	t.stack = append(t.stack, n)
 	return nil
+}
+
+// twoReadings returns the local name that two attributes of an element share, declarations of namespaces aside.
+func twoReadings(e xml.StartElement) string {
+	for i, a := range e.Attr {
+		for _, b := range e.Attr[:i] {
+			if a.Name.Local == b.Name.Local && a.Name.Space != "xmlns" && b.Name.Space != "xmlns" {
+				return a.Name.Local
+			}
+		}
+	}
+	return ""
 }
 
 func (t *tree) text(b []byte) {
