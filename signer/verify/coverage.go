@@ -29,7 +29,27 @@ func (v *verifier) checkCoverage(p *pack, b *body, s *listed, d *description, ap
 	if len(open) > 0 {
 		c.Result, c.Detail = v.judgeOpen(p, b, s, open)
 	}
+	if drafts := p.drafts(); !covered[rootFile] && len(drafts) > 0 && c.Result != Fail {
+		c.Result = Indeterminate
+		c.Detail = clean(fmt.Sprintf("OFD.xml is not protected and could have named %s as the document", some(drafts)))
+		v.find("another-document", Indeterminate, "signature %s does not protect OFD.xml, and %s could be the document as well: nothing says which one was signed", s.id, some(drafts))
+	}
 	return c
+}
+
+// drafts finds files that could be the document (a root element Document) beside those that OFD.xml names.
+func (p *pack) drafts() []string {
+	if p.looked {
+		return p.others
+	}
+	p.looked = true
+	for _, name := range p.names {
+		named := slices.ContainsFunc(p.bodies, func(b *body) bool { return b.root == name })
+		if root := new(rootName); !named && walkXML(name, p.open(name), root) != nil && string(*root) == "Document" {
+			p.others = append(p.others, name)
+		}
+	}
+	return p.others
 }
 
 // belongsElsewhere reports whether a file is in the folder of another document of the package, and this one neither shows nor uses it.

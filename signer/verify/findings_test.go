@@ -70,6 +70,16 @@ const (
 )
 
 // foundBy are the fixtures by code.
+// encloseDraft has a document enclose and protect a draft, leave OFD.xml open, and be turned to the draft afterwards.
+func encloseDraft(w *world) {
+	w.add("Doc_0/Draft.xml", strings.Replace(documentXML, `BaseLoc="Pages/Page_0`, `BaseLoc="Pages/Page_1`, 1))
+	w.add("Doc_0/Pages/Page_1/Content.xml", pageXML)
+	w.protect = func(n string) bool { return n != "OFD.xml" }
+	w.after = func(files map[string][]byte) {
+		files["OFD.xml"] = bytes.Replace(files["OFD.xml"], []byte("Doc_0/Document.xml"), []byte("Doc_0/Draft.xml"), 1)
+	}
+}
+
 var foundBy = map[string]cause{
 	"crl": {"a revocation list is none", func(t *testing.T, f *fixture) []byte {
 		f.opts.CRLs = append(f.opts.CRLs, []byte("x"))
@@ -97,6 +107,11 @@ var foundBy = map[string]cause{
 	"xml-elements":       {"400,001 elements in OFD.xml", inFile("OFD.xml", "</ofd:OFD>", strings.Repeat("<a/>", 400_001)+"</ofd:OFD>")},
 	"xml-encoding":       {"OFD.xml in GBK", inFile("OFD.xml", "UTF-8", "GBK")},
 	"xml-malformed":      {"OFD.xml is cut", inFile("OFD.xml", "</ofd:OFD>", "")},
+	"xml-base":           {"xml:base in the list", inFile(listFile, `<ofd:Signature ID`, `<ofd:Signature xml:base="../Evil/" ID`)},
+	"another-document": {"DocRoot turned to an enclosed draft, OFD.xml open", func(t *testing.T, f *fixture) []byte {
+		encloseDraft(f.world)
+		return f.build(t)
+	}},
 	"xml-two-attributes": {"BaseLoc in two namespaces", inFile(listFile, `BaseLoc=`, `xmlns:x="x" x:BaseLoc="Sign_1/Signature.xml" BaseLoc=`)},
 	"xml-token":          {"a text of more than 1 MiB", inFile("OFD.xml", "</ofd:OFD>", strings.Repeat("x", 1<<20)+"</ofd:OFD>")},
 	"zip-entries":        {"20,001 entries", func(t *testing.T, f *fixture) []byte { return entries(f.build(t), 20_001) }},

@@ -434,6 +434,11 @@ func TestFaultsAreNamed(t *testing.T) {
 				change("Doc_0/Signs/Signatures.xml", "</ofd:Signatures>", `<ofd:Signature ID="s002" BaseLoc="Sign_9/Signature.xml"/></ofd:Signatures>`)(files)
 			}
 		}, "duplicate-signature", verify.Indeterminate, verify.IndeterminateResult},
+		{"OFD.xml open, turned to an enclosed draft", func(_ *testing.T, w *world) { encloseDraft(w) }, "another-document", verify.Indeterminate, verify.IndeterminateResult},
+		{"DocRoot split by an element", func(_ *testing.T, w *world) {
+			w.protect = without("OFD.xml")
+			w.after = change("OFD.xml", "Doc_0/Document.xml</", "Doc_0/Document.xml<x>Evil.xml</x></")
+		}, "ofd-docroot", verify.Fail, verify.Invalid},
 		{"unknown type of signature", func(_ *testing.T, w *world) {
 			w.files["Doc_0/Signs/Signatures.xml"] = strings.Replace(listXML, `"Seal"`, `"Stamp"`, 1)
 		}, "ofd-signature-type", verify.Fail, verify.Invalid},

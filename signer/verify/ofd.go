@@ -16,6 +16,8 @@ type pack struct {
 	*archive
 	bodies  []*body
 	endings map[string]bool // last path elements of all names; made when first asked for
+	looked  bool            // others were looked for
+	others  []string        // files that could be documents and are not named as such
 }
 
 // body is one document of a package (DocBody).
@@ -97,6 +99,9 @@ func (v *verifier) readBody(p *pack, n *node) (*body, *refusal) {
 	}
 	if loc == nil || loc.content() == "" {
 		return nil, refuse("ofd-docroot", "a DocBody has no DocRoot")
+	}
+	if len(loc.kids) > 0 {
+		return nil, refuse("ofd-docroot", "DocRoot holds elements: readers disagree what it names")
 	}
 	if len(n.all("Versions")) > 0 {
 		v.find("versions", Indeterminate, "the document has several versions: which one is shown depends on the reader")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -163,6 +164,9 @@ func (t *tree) start(e xml.StartElement) error {
 	if name := twoReadings(e); name != "" {
 		return refuse("xml-two-attributes", "%s: attribute %s in two namespaces of one element: readers disagree which counts", t.file, name)
 	}
+	if slices.ContainsFunc(e.Attr, func(a xml.Attr) bool { return a.Name.Local == "base" && a.Name.Space == xmlNamespace }) {
+		return refuse("xml-base", "%s: xml:base on %s: readers disagree where its paths begin", t.file, e.Name.Local)
+	}
 	n := &node{name: e.Name.Local, attrs: e.Copy().Attr}
 	if t.root == nil {
 		t.root = n
@@ -173,6 +177,8 @@ func (t *tree) start(e xml.StartElement) error {
 	t.stack = append(t.stack, n)
 	return nil
 }
+
+const xmlNamespace = "http://www.w3.org/XML/1998/namespace"
 
 // twoReadings returns the local name that two attributes of an element share, declarations of namespaces aside.
 func twoReadings(e xml.StartElement) string {
@@ -275,6 +281,16 @@ func (s *stringsOf) flush() {
 
 // nothing is the walker that only wants to know whether a file is sound.
 type nothing struct{}
+
+// rootName keeps the name of the first element and wants no more.
+type rootName string
+
+func (r *rootName) start(e xml.StartElement) error {
+	*r = rootName(e.Name.Local)
+	return errors.New("enough")
+}
+func (*rootName) text([]byte) {}
+func (*rootName) end()        {}
 
 func (nothing) start(xml.StartElement) error { return nil }
 func (nothing) text([]byte)                  {}
