@@ -112,6 +112,7 @@ var foundBy = map[string]cause{
 		encloseDraft(f.world)
 		return f.build(t)
 	}},
+	"hidden-signature":   {"a Signature inside another element of the list", inFile(listFile, `</ofd:Signatures>`, `<x><ofd:Signature ID="s009" BaseLoc="Sign_9/Signature.xml"/></x></ofd:Signatures>`)},
 	"xml-two-attributes": {"BaseLoc in two namespaces", inFile(listFile, `BaseLoc=`, `xmlns:x="x" x:BaseLoc="Sign_1/Signature.xml" BaseLoc=`)},
 	"xml-token":          {"a text of more than 1 MiB", inFile("OFD.xml", "</ofd:OFD>", strings.Repeat("x", 1<<20)+"</ofd:OFD>")},
 	"zip-entries":        {"20,001 entries", func(t *testing.T, f *fixture) []byte { return entries(f.build(t), 20_001) }},

@@ -198,8 +198,12 @@ func (v *verifier) readList(p *pack, b *body) *refusal {
 	if r != nil {
 		return r
 	}
+	listed := root.all("Signature")
+	if root.count("Signature") > len(listed) {
+		v.find("hidden-signature", Indeterminate, "%s holds a Signature inside another element: readers disagree whether it counts", b.list)
+	}
 	ids, files := map[string]bool{}, map[string]bool{}
-	for _, n := range root.all("Signature") {
+	for _, n := range listed {
 		if len(b.signed) == maxSignatures {
 			return refuse("ofd-signatures", "more than %d signatures", maxSignatures)
 		}

@@ -86,6 +86,9 @@ func TestOverlaidPDF(t *testing.T) {
 		"forms drawn anew, by a reference": {plain, 0, func(p *paper, b []byte) []byte {
 			return revise(b, map[int]string{catalogObject: strings.Replace(object(p.t, b, catalogObject), "/AcroForm <<", "/AcroForm << /NeedAppearances 90 0 R", 1), 90: "true"})
 		}, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
+		"a default appearance for the form, certified": {plain, 1, func(p *paper, b []byte) []byte {
+			return revise(b, map[int]string{catalogObject: strings.Replace(object(p.t, b, catalogObject), "/AcroForm <<", "/AcroForm << /DA (/Helv 12 Tf 1 g) ", 1)})
+		}, verify.CodeReferences, verify.Fail, verify.Invalid},
 		"a time stamp that is shown":            {plain, 0, stamped, verify.CodeCoverage, verify.Indeterminate, verify.IndeterminateResult},
 		"a time stamp that is shown, certified": {plain, 1, stamped, verify.CodeReferences, verify.Fail, verify.Invalid},
 		"a field with a script": {plain, 0, func(p *paper, b []byte) []byte {

@@ -226,6 +226,17 @@ func (n *node) all(name string) []*node {
 	return out
 }
 
+// count counts the elements of that name below n, however deep.
+func (n *node) count(name string) int {
+	sum := 0
+	for _, k := range n.kids {
+		if sum += k.count(name); k.name == name {
+			sum++
+		}
+	}
+	return sum
+}
+
 // one returns the only child of that name, nil if there is none, and an error if there are several: two readings.
 func (n *node) one(name string) (*node, error) {
 	found := n.all(name)

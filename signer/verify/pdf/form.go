@@ -27,6 +27,8 @@ func (c *comparison) form(old, new Value) error {
 		case "DA":
 			if old != nil {
 				c.strictly(old, new, Content, "/DA of the form")
+			} else {
+				c.report(Filling, "a default appearance was added to the form")
 			}
 		default:
 			c.strictly(old, new, Content, "/%.40s of the form", key)
