@@ -188,7 +188,7 @@ func TestCeiling(t *testing.T) {
 	}
 	defer c.close(context.WithoutCancel(t.Context()))
 	for _, o := range must(c.token.Objects(t.Context()))(t) {
-		if !slices.Contains(slices.Collect(maps.Values(c.keys)), o.ID) {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(c.keys)), func(r hsm.SignRequest) bool { return r.Key == o.ID }) {
 			t.Errorf("left behind: %+v", o)
 		}
 	}
@@ -204,28 +204,26 @@ func must(objects []hsm.Object, err error) func(t *testing.T) []hsm.Object {
 	}
 }
 
-func TestTokenFlags(t *testing.T) {
-	dir := t.TempDir()
-	config := filepath.Join(dir, "seald.yaml")
-	if err := os.WriteFile(config, []byte("store: {path: state/s.db}\ntoken: {module: lib/m.so, profile: p, label: l, pin_file: /run/pin, sessions: 8}\n"), 0o600); err != nil {
+// TestCeilingOfAnotherToken: a token that the configuration does not know gets no PIN of one that it knows.
+func TestCeilingOfAnotherToken(t *testing.T) {
+	k, other := softhsmtest.New(t), softhsmtest.New(t)
+	config := filepath.Join(t.TempDir(), "seald.yaml")
+	text := "store: {path: store.db}\ntoken: {module: " + k.Module + ", profile: auto, serial: " + k.Serial + ", pin_file: " + k.PINFile + "}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := (&tokenFlags{config: config, tokenSection: tokenSection{Label: "mine"}}).resolve()
-	want := tokenSection{Module: filepath.Join(dir, "lib/m.so"), Profile: "p", Label: "mine", PINFile: "/run/pin", LatchFile: filepath.Join(dir, "state/pin-latch.json"), Sessions: 8}
-	if err != nil || got != want {
-		t.Errorf("%+v, %v", got, err)
-	}
-	got, err = (&tokenFlags{tokenSection: tokenSection{Module: "m", PINFile: "/etc/pin"}}).resolve()
-	if err != nil || got.LatchFile != "/etc/pin-latch.json" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if _, err := (&tokenFlags{config: "missing.yaml"}).resolve(); !errors.Is(err, os.ErrNotExist) {
+	stranger := tokenFlags{config: config, tokenSection: tokenSection{Serial: other.Serial, Profile: "softhsm2-sm2"}}
+	if c, err := stranger.open(t.Context()); err == nil {
+		t.Error("opened with another token's PIN", c.close(t.Context()))
+	} else if !errors.Is(err, hsm.ErrConfig) {
 		t.Errorf("%v", err)
 	}
-	if err := os.WriteFile(config, []byte("token: [\n"), 0o600); err != nil {
+	known := tokenFlags{config: config}
+	c, err := known.open(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&tokenFlags{config: config}).resolve(); err == nil {
-		t.Error("broken YAML was taken")
+	if err := c.close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

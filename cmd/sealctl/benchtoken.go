@@ -7,13 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	firmware "sealkeeper/firmware-profiles"
 	"sealkeeper/hsm"
 )
 
@@ -47,39 +43,6 @@ func (t *tokenFlags) flags(cmd *cobra.Command) {
 	cmd.MarkFlagsOneRequired("config", "module")
 }
 
-// resolve fills what no flag named from the configuration, whose relative paths are relative to its directory.
-func (t *tokenFlags) resolve() (tokenSection, error) {
-	s := t.tokenSection
-	if t.config != "" {
-		var c struct {
-			Store struct {
-				Path string `yaml:"path"`
-			} `yaml:"store"`
-			Token tokenSection `yaml:"token"`
-		}
-		b, err := os.ReadFile(t.config)
-		if err != nil {
-			return s, fmt.Errorf("reading the daemon's configuration: %w", err)
-		}
-		if err := yaml.Unmarshal(b, &c); err != nil {
-			return s, fmt.Errorf("reading %s: %s", t.config, yaml.FormatError(err, false, true))
-		}
-		at := func(p string) string {
-			if p == "" || filepath.IsAbs(p) {
-				return p
-			}
-			return filepath.Join(filepath.Dir(t.config), p)
-		}
-		if c.Token.LatchFile == "" { // the daemon's default
-			c.Token.LatchFile = filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json")
-		}
-		s = tokenSection{first(s.Module, at(c.Token.Module)), first(s.Profile, c.Token.Profile), first(s.Label, c.Token.Label), first(s.Serial, c.Token.Serial),
-			first(s.PINFile, at(c.Token.PINFile)), first(s.LatchFile, at(c.Token.LatchFile)), max(s.Sessions, c.Token.Sessions)}
-	}
-	s.LatchFile = first(s.LatchFile, filepath.Join(filepath.Dir(s.PINFile), "pin-latch.json"))
-	return s, nil
-}
-
 func first(a, b string) string {
 	if a != "" {
 		return a
@@ -90,32 +53,32 @@ func first(a, b string) string {
 // ceiling signs with throw-away keys: no seal's key signs anything that the appliance did not build (law 11).
 type ceiling struct {
 	token    *hsm.Module
-	keys     map[hsm.Algorithm]hsm.ObjectID
-	sessions int // of the pool
+	keys     map[hsm.Algorithm]hsm.SignRequest // what each key signs over and over
+	sessions int                               // of the pool
 }
 
 // benched are the mechanisms whose ceilings are of interest; what token or profile do not offer is left out.
 var benched = []hsm.Algorithm{hsm.SM2, hsm.ECDSAP256, hsm.RSA2048}
 
 func (t *tokenFlags) open(ctx context.Context) (*ceiling, error) {
-	s, err := t.resolve()
+	at, err := t.place()
 	if err != nil {
 		return nil, err
 	}
-	set, err := firmware.Embedded()
+	set, err := hsm.Profiles(at.profiles)
 	if err != nil {
 		return nil, err
 	}
-	profile, err := set.Profile(s.Profile)
-	if err != nil {
+	cfg := at.Config
+	if cfg.Profile, err = hsm.Choose(set, at.profile, cfg); err != nil {
 		return nil, fmt.Errorf("choosing the firmware profile: %w", err)
 	}
-	tok, err := hsm.Open(ctx, hsm.Config{Module: s.Module, Profile: profile, Serial: s.Serial, Label: s.Label, PINFile: s.PINFile, LatchFile: s.LatchFile,
-		MaxSessions: s.Sessions, Log: slog.New(slog.DiscardHandler)})
+	cfg.Log = slog.New(slog.DiscardHandler)
+	tok, err := hsm.Open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening the token: %w", err)
 	}
-	c := &ceiling{token: tok, keys: map[hsm.Algorithm]hsm.ObjectID{}}
+	c := &ceiling{token: tok, keys: map[hsm.Algorithm]hsm.SignRequest{}}
 	if err := c.prepare(ctx); err != nil {
 		return nil, errors.Join(err, c.close(context.WithoutCancel(ctx)))
 	}
@@ -132,13 +95,15 @@ func (c *ceiling) prepare(ctx context.Context) error {
 	for _, m := range benched {
 		var id hsm.ObjectID
 		rand.Read(id[:])
-		_, err := c.token.Generate(ctx, hsm.GenerateRequest{ID: id, Label: "bench-" + hex.EncodeToString(id[:4]), Algorithm: m})
+		born, err := c.token.Generate(ctx, hsm.GenerateRequest{ID: id, Label: "bench-" + hex.EncodeToString(id[:4]), Algorithm: m})
 		if errors.Is(err, hsm.ErrUnsupported) {
 			continue
 		} else if err != nil {
 			return fmt.Errorf("making a throw-away key: %w", err)
 		}
-		c.keys[m] = id
+		if c.keys[m], err = hsm.Trial(id, m, born.Public); err != nil {
+			return fmt.Errorf("measuring the token: %w", err)
+		}
 	}
 	return nil
 }
@@ -153,12 +118,10 @@ func (c *ceiling) mechanisms() (all []hsm.Algorithm) {
 	return all
 }
 
-// signer signs one random digest (SM2: e) with the throw-away key of a mechanism.
+// signer signs something random with the throw-away key of a mechanism.
 func (c *ceiling) signer(m hsm.Algorithm) func(ctx context.Context) (int, error) {
-	key := c.keys[m]
+	r := c.keys[m]
 	return func(ctx context.Context) (int, error) {
-		r := hsm.SignRequest{Key: key, Algorithm: m}
-		rand.Read(r.Digest[:])
 		if _, err := c.token.Sign(ctx, r); err != nil {
 			return 0, fmt.Errorf("measuring the token: %w", err)
 		}
@@ -168,9 +131,9 @@ func (c *ceiling) signer(m hsm.Algorithm) func(ctx context.Context) (int, error)
 
 // close destroys the throw-away keys and lets the token go.
 func (c *ceiling) close(ctx context.Context) (err error) {
-	for _, id := range c.keys {
-		if e := c.token.Destroy(ctx, id); e != nil {
-			err = errors.Join(err, fmt.Errorf("destroying the throw-away key %s: %w", id, e))
+	for _, r := range c.keys {
+		if e := c.token.Destroy(ctx, r.Key); e != nil {
+			err = errors.Join(err, fmt.Errorf("destroying the throw-away key %s: %w", r.Key, e))
 		}
 	}
 	return errors.Join(err, c.token.Close())
