@@ -204,7 +204,7 @@ func openNamed(t testing.TB, module, serial, pinFile string) *hsm.Module {
 // TestRewrapChild is the process that TestRewrapSurvivesKill kills.
 func TestRewrapChild(t *testing.T) {
 	if os.Getenv(childStore) == "" {
-		t.Skip("not asked for: a process of TestRewrapSurvivesKill")
+		t.Skip("SKIPPED: the other half of TestRewrapSurvivesKill")
 	}
 	at := strings.Split(os.Getenv(childToken), "|")
 	m := openNamed(t, at[0], at[1], at[2])

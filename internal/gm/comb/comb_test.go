@@ -185,7 +185,7 @@ func FuzzAgrees(f *testing.F) {
 	f.Fuzz(func(t *testing.T, eb, rb, sb []byte) {
 		r, s := new(big.Int).SetBytes(rb), new(big.Int).SetBytes(sb)
 		if len(eb) != 32 || r.BitLen() > 256 || s.BitLen() > 256 {
-			t.Skip()
+			return // no digest, r or s of this length reaches a table
 		}
 		agree(t, k, [32]byte(eb), r, s, false)
 	})
