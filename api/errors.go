@@ -189,6 +189,7 @@ var table = []kind{
 	{ceremony.ErrBegun, 409, "ceremony-begun", "仪式已开始", "The ceremony has begun", 0, false},
 	{ceremony.ErrNoAct, 422, "ceremony-no-act", "本系统不能执行该操作", "This appliance cannot carry out the action", 0, false},
 	{ceremony.ErrRefused, 409, "ceremony-refused", "无法按方案执行", "The step cannot be carried out as planned", 0, false},
+	{audit.ErrOverdue, 503, "checkpoint-overdue", "审计检查点逾期，暂停用印", "The log has been without a checkpoint for too long", 30, false},
 	{audit.ErrProof, 404, "no-proof", "没有此证明", "No such proof", 0, false},
 	{audit.ErrTwoOperators, 409, "two-operators", "需要两名不同的操作员", "Two different operators are needed", 0, false},
 	{keystore.ErrRequestReused, 409, "idempotency-key-reused", "幂等键已用于其他请求", "The Idempotency-Key was used for another request", 0, false},

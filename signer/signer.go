@@ -6,6 +6,7 @@
 //	  3 seal          the seal is active
 //	  4 certificate   seal and certificate are valid now and belong together
 //	  5 approved      the owner's approval or delegation covers exactly this
+//	    covered       checkpoints are being signed over the log, or have not been missing for long
 //	  6 laid out      the container says what is to be signed, and TBS_Sign is built
 //	  7 signed        in the token, over an e computed in custody; verified in software before it comes back
 //	    stamped       if asked: a time stamp over the signature value
@@ -50,6 +51,8 @@ type Config struct {
 	Keys     *keystore.Keystore
 	Refuse   func(audit.Event) // takes the record of a refusal, without waiting
 
+	// Overdue says that the log has been without checkpoints for too long to sign more; nil never does.
+	Overdue  func() error
 	Log      *slog.Logger     // nil discards
 	Now      func() time.Time // nil means time.Now
 	Provider Provider         // who containers name as the signature's maker; Name "Sealkeeper" when empty
@@ -170,7 +173,7 @@ func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use,
 	}
 	u := s.begin(actor, r)
 	for _, step := range []func(context.Context, *use) error{
-		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut, s.sign, s.stamp, s.embed, s.recorded,
+		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.covered, s.laidOut, s.sign, s.stamp, s.embed, s.recorded,
 	} {
 		if err := step(ctx, u); err != nil {
 			return s.broken(ctx, u, err)

@@ -47,14 +47,17 @@ type Config struct {
 	FurtherTokens []TokenConfig `yaml:"further_tokens"`
 	// Anchor is "token" (a data object in the first token, the default) or a path on another disk than the store. Who controls both the store and
 	// the anchor can put the past back unless a witness holds a checkpoint.
-	Anchor   string         `yaml:"anchor"`
-	TLS      TLSConfig      `yaml:"tls"`
-	PKI      PKIConfig      `yaml:"pki"`
-	Sources  SourcesConfig  `yaml:"sources"`
-	Issuance IssuanceConfig `yaml:"issuance"`
-	Custody  CustodyConfig  `yaml:"custody"`
-	TSA      TSAConfig      `yaml:"tsa"`
-	PDF      PDFConfig      `yaml:"pdf"`
+	Anchor string `yaml:"anchor"`
+	// CheckpointOverdue is how long the log may be without a checkpoint, because the audit key's token or the anchor is away, before nothing more is
+	// signed. Default 15m, at most 24h. The longer, the more could be put back unnoticed.
+	CheckpointOverdue time.Duration  `yaml:"checkpoint_overdue"`
+	TLS               TLSConfig      `yaml:"tls"`
+	PKI               PKIConfig      `yaml:"pki"`
+	Sources           SourcesConfig  `yaml:"sources"`
+	Issuance          IssuanceConfig `yaml:"issuance"`
+	Custody           CustodyConfig  `yaml:"custody"`
+	TSA               TSAConfig      `yaml:"tsa"`
+	PDF               PDFConfig      `yaml:"pdf"`
 	// Connectors are the systems outside. What comes from them counts by the keys in Sources, whatever the connection. Cannot cause a false
 	// signature.
 	Connectors ConnectorsConfig `yaml:"connectors"`
@@ -210,6 +213,7 @@ func loadStrict(path string, v any) error {
 
 func (c *Config) defaults() {
 	c.Listen, c.Anchor, c.Log = or(c.Listen, "127.0.0.1:8443"), or(c.Anchor, "token"), or(c.Log, "info")
+	c.CheckpointOverdue = or(c.CheckpointOverdue, 15*time.Minute)
 	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
 	for i, t := range c.tokens() {
 		t.defaults(i == 0)
@@ -280,6 +284,7 @@ func (c *Config) check() error {
 	need(sixDigits.MatchString(c.Division), "division must be six digits")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log must be debug, info, warn or error")
 	need(c.Store.Path != "", "store.path is missing")
+	need(c.CheckpointOverdue > 0 && c.CheckpointOverdue <= 24*time.Hour, "checkpoint_overdue must be within 24h")
 	c.checkTokens(need)
 	c.Custody.check(need)
 	need(c.Mode != "production" || len(c.Modules) > 0, "modules: production mode wants the list of PKCS#11 libraries that may be loaded")

@@ -212,7 +212,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 	}
 	gm := a.cfg.PDF.GM
 	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
-		Refuse: a.audit.Refuse, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.sessions(),
+		Refuse: a.audit.Refuse, Overdue: a.audit.Overdue, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.sessions(),
 		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages,
 		Stamper: stamper, WithoutStamp: a.cfg.TSA.WhenDown == "sign-without"})
 	return err

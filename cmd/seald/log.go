@@ -27,7 +27,7 @@ func openLog(ctx context.Context, cfg *Config, st *store.Bolt, token keystore.To
 	if err != nil {
 		return nil, err
 	}
-	l, err := audit.Open(ctx, st, audit.Config{Key: key, Former: former, Anchor: anchor, Genesis: genesis, Log: log})
+	l, err := audit.Open(ctx, st, audit.Config{Key: key, Former: former, Anchor: anchor, Genesis: genesis, Uncovered: cfg.CheckpointOverdue, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}

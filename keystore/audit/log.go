@@ -18,6 +18,9 @@ import (
 // ErrRecovering says that the store differs from its anchor, and only two operators together can let it go on.
 var ErrRecovering = errors.New("the store does not match its anchor; two operators must re-synchronise it")
 
+// ErrOverdue says that records have waited too long for a checkpoint over them.
+var ErrOverdue = errors.New("no checkpoint covers the newest records")
+
 // checkpoints holds signed notes: under "latest" the newest, under its size (8 bytes) one per hour and the one of every close.
 var checkpoints = &store.Collection{Name: "checkpoint", Codec: 1}
 
@@ -39,6 +42,8 @@ type Config struct {
 	// AnchorEvery spares an anchor that wears (a USB key): the least time between two savings, default none. What was signed
 	// since the last one could be put back unnoticed. Close always saves.
 	AnchorEvery time.Duration
+	// Uncovered bounds how long records may be without a checkpoint before Overdue says so; 0 means without bound.
+	Uncovered time.Duration
 	// Witness is given every anchored checkpoint, one at a time; slow ones miss some. Its errors are logged.
 	Witness func(ctx context.Context, checkpoint []byte) error
 	Log     *slog.Logger
@@ -59,13 +64,19 @@ type Log struct {
 
 	latest     atomic.Pointer[signed]
 	recovering atomic.Pointer[string]
-	failure    atomic.Pointer[error] // why the last checkpoint could not be signed or anchored
+	failure    atomic.Pointer[failure] // why the last checkpoint could not be signed or anchored
 	refusals   refusals
 	witness    chan []byte
 	stop       chan struct{}
 	stopped    chan struct{}
 	running    atomic.Bool
 	closing    sync.Once
+}
+
+// failure is why there is no checkpoint, and since when.
+type failure struct {
+	err   error
+	since time.Time
 }
 
 // signed is a checkpoint and its note.
@@ -160,10 +171,20 @@ func (l *Log) Health() error {
 	if r := l.Recovering(); r != "" {
 		return fmt.Errorf("%w: %s", ErrRecovering, r)
 	}
-	if err := l.failure.Load(); err != nil {
-		return *err
+	if f := l.failure.Load(); f != nil {
+		return f.err
 	}
 	return nil
+}
+
+// Overdue returns ErrOverdue when no checkpoint could be signed and anchored for longer than Config.Uncovered: from then on nothing should be
+// signed that nobody signs for. It costs one atomic load while all is well.
+func (l *Log) Overdue() error {
+	f := l.failure.Load()
+	if f == nil || l.cfg.Uncovered <= 0 || time.Since(f.since) <= l.cfg.Uncovered {
+		return nil
+	}
+	return fmt.Errorf("%w: none could be made for longer than %s: %v", ErrOverdue, l.cfg.Uncovered, f.err) // %v: overdue is the answer, whatever the cause
 }
 
 func (l *Log) tiles(ctx context.Context) merkle.Reader {
@@ -191,13 +212,22 @@ func (l *Log) sign(ctx context.Context, last bool) ([]byte, error) {
 	defer l.mu.Unlock()
 	err := l.advance(ctx, last)
 	if err != nil {
-		if l.failure.Swap(&err) == nil {
-			l.cfg.Log.Error("no checkpoint", "error", err)
-		}
+		l.failed(err)
 		return nil, err
 	}
 	l.failure.Store(nil)
 	return l.latest.Load().note, nil
+}
+
+// failed keeps the newest reason and the time of the first.
+func (l *Log) failed(err error) {
+	now := failure{err, time.Now()}
+	if before := l.failure.Load(); before != nil {
+		now.since = before.since
+	} else {
+		l.cfg.Log.Error("no checkpoint", "error", err)
+	}
+	l.failure.Store(&now)
 }
 
 // advance signs for new records and saves what is not anchored yet. Order: sign, anchor, publish, store; so the store never tells of a

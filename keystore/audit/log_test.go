@@ -352,6 +352,42 @@ func TestAnchorThatFails(t *testing.T) {
 	}
 }
 
+// TestOverdue holds the bound: a checkpoint that fails is not overdue at once, is after the bound, whatever fails in between, and no more with
+// the next one that succeeds.
+func TestOverdue(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		bound   time.Duration
+		overdue bool
+	}{{"unbounded", 0, false}, {"an hour", time.Hour, false}, {"a nanosecond", time.Nanosecond, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			broken := &failingAnchor{Anchor: w.anchor}
+			w.config.Anchor, w.config.Uncovered = broken, c.bound
+			w.found()
+			if err := w.log.Overdue(); err != nil {
+				t.Errorf("all is well: %v", err)
+			}
+			w.add(1)
+			for _, broken.err = range []error{errors.New("disk gone"), errors.New("disk still gone")} {
+				if _, err := w.log.Sign(t.Context()); !errors.Is(err, broken.err) {
+					t.Fatal(err)
+				}
+			}
+			err := w.log.Overdue()
+			if errors.Is(err, audit.ErrOverdue) != c.overdue || c.overdue && !strings.Contains(err.Error(), "still gone") {
+				t.Errorf("while there is no anchor: %v", err)
+			}
+			broken.err = nil
+			_, err = w.log.Sign(t.Context())
+			w.must(err)
+			if err := w.log.Overdue(); err != nil {
+				t.Errorf("after it healed: %v", err)
+			}
+		})
+	}
+}
+
 func TestOperatorRecords(t *testing.T) {
 	w := newWorld(t).found()
 	w.must(w.log.CloseEpoch(t.Context(), "serial", audit.Epoch{Started: w.clock.Now(), Signs: 3, Released: 2, Discarded: 1}))

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -57,6 +58,34 @@ func TestFirstTokenAway(t *testing.T) {
 			w.stopAnd(t, func() { logHolds(t, w.scene) })
 		})
 	}
+}
+
+// TestCheckpointOverdue: with the audit key away for longer than the configuration allows, the keys of the other token sign no more, and say why;
+// what was signed is still given again. With the first checkpoint after the token's return they sign as before.
+func TestCheckpointOverdue(t *testing.T) {
+	w := layTwo(t, "in-process")
+	w.stopAnd(t, func() { w.configure(t, "checkpoint_overdue: 15m0s", "checkpoint_overdue: 1ms") })
+	before := askDigest(w.seal[1], []byte("示例 before"))
+	before.request.Delegation = w.delegation[1]
+	first := mustOf(before.sign(t, w.as(t, "department")))(t)
+	w.Script("* on=" + w.serial[0] + " absent")
+	var last error
+	if err := until(t.Context(), "signing to stop", func() (bool, error) { last = w.sign(t, 1); return last != nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if client.Code(last) != "checkpoint-overdue" {
+		t.Errorf("the log without checkpoints: %v", last)
+	}
+	again, err := before.sign(t, w.as(t, "department"))
+	if err != nil || !bytes.Equal(again.bytes, first.bytes) {
+		t.Errorf("a signature on record, asked for again: %v", err)
+	}
+	w.saysNoCheckpoint(t)
+	w.Script()
+	if err := until(t.Context(), "signing to go on", func() (bool, error) { return w.sign(t, 1) == nil, nil }); err != nil {
+		t.Error(err, w.sign(t, 1))
+	}
+	w.stopAnd(t, func() { logHolds(t, w.scene) })
 }
 
 // saysNoCheckpoint waits until /readyz names the token that is away, and that the log is not signed.
