@@ -19,6 +19,7 @@ func (s *Server) ceremonyDesk() {
 	route(s, "POST", "/v1/ceremonies/{id}/abandon", "abandon-ceremony", "ceremonies", "Give a ceremony up", s.abandonCeremony)
 	route(s, "GET", "/v1/ceremonies/{id}/transcript", "get-ceremony-transcript", "ceremonies", "The ceremony's records with their proofs, for checking offline", s.ceremonyTranscript)
 	route(s, "GET", "/v1/keys", "list-keys", "ceremonies", "The appliance's own keys, and keys in the token that no record claims", s.listKeys)
+	route(s, "GET", "/v1/wrapping-keys", "list-wrapping-keys", "ceremonies", "Wrapping keys: their tokens, how full they are, what has still to move away from a retired one", s.listWrappingKeys)
 }
 
 type draftInput struct {
@@ -77,6 +78,18 @@ func (s *Server) abandonCeremony(ctx context.Context, in *reasonInput) (ceremony
 
 func (s *Server) ceremonyTranscript(ctx context.Context, in *ceremonyInput) (ceremony.Transcript, error) {
 	return s.use.Ceremonies.Transcript(ctx, in.actor, in.ID)
+}
+
+type wrappingKeysAnswer struct {
+	WrappingKeys []keystore.KEKState `json:"wrapping_keys" doc:"the oldest first; destroyed ones stay in the list"`
+}
+
+func (s *Server) listWrappingKeys(ctx context.Context, in *struct{ Caller }) (wrappingKeysAnswer, error) {
+	if err := s.allow(in.Caller, access.CeremonyRead); err != nil {
+		return wrappingKeysAnswer{}, err
+	}
+	all, err := s.use.Keys.KEKStates(ctx)
+	return wrappingKeysAnswer{append([]keystore.KEKState{}, all...)}, err
 }
 
 type keysAnswer struct {

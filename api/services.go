@@ -46,6 +46,7 @@ type Evidence interface {
 	Token(ctx context.Context) (keystore.TokenInfo, error)
 	OfPurpose(ctx context.Context, p keystore.Purpose) ([]keystore.Listed, error)
 	Orphans(ctx context.Context) ([]keystore.Orphan, error)
+	KEKStates(ctx context.Context) ([]keystore.KEKState, error)
 }
 
 // Fault is one thing that keeps the appliance from being ready.

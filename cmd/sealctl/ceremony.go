@@ -24,7 +24,7 @@ const ceremonies = "/v1/ceremonies"
 
 func (s *settings) ceremony() *cobra.Command {
 	cmd := noun("ceremony", "acts that take more than one officer: a reviewed plan, approvals, one execution, a transcript", s.ceremonyCheck(), s.ceremonyDraft(), s.ceremonyList(),
-		s.ceremonyShow(), s.ceremonyApprove(), s.ceremonyExecute(), s.ceremonyAbandon(), s.ceremonyTranscript(), s.ceremonyVerify(), s.ceremonyKeys())
+		s.ceremonyShow(), s.ceremonyApprove(), s.ceremonyExecute(), s.ceremonyAbandon(), s.ceremonyTranscript(), s.ceremonyVerify(), s.ceremonyKeys(), s.ceremonyWrappingKeys())
 	cmd.Use = "ceremony [PLAN]"
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if len(a) == 1 && isFile(a[0]) {
@@ -283,6 +283,34 @@ func (s *settings) ceremonyKeys() *cobra.Command {
 				}
 			})
 		}}
+}
+
+// wrappingKeysAnswer is GET /v1/wrapping-keys.
+type wrappingKeysAnswer struct {
+	WrappingKeys []keystore.KEKState `json:"wrapping_keys"`
+}
+
+func (s *settings) ceremonyWrappingKeys() *cobra.Command {
+	return &cobra.Command{Use: "wrapping-keys", Short: "list the keys that wrap seal keys: their tokens, how full they are, what has still to move", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return look(s, cmd, "/v1/wrapping-keys", func(w io.Writer, a wrappingKeysAnswer) {
+				fmt.Fprintln(w, "KEY\tTOKENS\tBORN\tLIMIT\tSTATE")
+				for _, k := range a.WrappingKeys {
+					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", k.ID, strings.Join(k.Tokens, " "), k.Born, k.Limit, wrappingState(k))
+				}
+			})
+		}}
+}
+
+func wrappingState(k keystore.KEKState) string {
+	s := keyState(keystore.Listed{Retired: k.Retired, Destroyed: k.Destroyed})
+	if k.Retired == nil || k.Destroyed != nil {
+		return s
+	}
+	if s += fmt.Sprintf(", %d keys to move", k.Left); k.Failed > 0 {
+		s += fmt.Sprintf(", %d do not", k.Failed)
+	}
+	return s
 }
 
 func keyState(k keystore.Listed) string {

@@ -86,7 +86,7 @@ func (a *appliance) measure(r *prometheus.Registry) {
 	counter := func(name, help string, v func() uint64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(v()) }))
 	}
-	r.MustRegister(tokenMetrics{a.keys})
+	r.MustRegister(tokenMetrics{a.keys}, wrappingMetrics{a.keys})
 	a.outside.measure(r)
 	counter("sealkeeper_signatures_released_total", "Signatures released.", func() uint64 { return a.signer.Stats().Released })
 	counter("sealkeeper_signatures_discarded_total", "Signatures made and not released.", func() uint64 { return a.signer.Stats().Discarded })

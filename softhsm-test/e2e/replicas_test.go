@@ -9,6 +9,7 @@ import (
 
 	"sealkeeper/access/ceremony"
 	"sealkeeper/client"
+	"sealkeeper/keystore"
 	"sealkeeper/softhsm-test/ofdgen"
 )
 
@@ -73,7 +74,25 @@ func TestReplicatedSeals(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
+	w.oneWrappingKey(t, uint64(len(e.seals)))
 	w.up(t, 1, 1)
 	t.Logf("%d signatures, none refused", served.Load())
 	w.stopAnd(t, func() { logHolds(t, w.scene) })
+}
+
+// oneWrappingKey holds what officers see to one KEK, in both tokens, with so many keys under it; /metrics to the places that are left.
+func (w *twoTokens) oneWrappingKey(t *testing.T, keys uint64) {
+	t.Helper()
+	var a struct {
+		All []keystore.KEKState `json:"wrapping_keys"`
+	}
+	if err := w.as(t, "audit").JSON(t.Context(), "GET", "/v1/wrapping-keys", nil, "", nil, &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.All) != 1 || a.All[0].Born != keys || a.All[0].Limit != 50_000 || !slices.Equal(a.All[0].Tokens, w.serial[:]) {
+		t.Errorf("wrapping keys %+v", a.All)
+	}
+	if left := w.metric(t, "sealkeeper_wrapping_places_left"); left != float64(50_000-keys) {
+		t.Errorf("%g places left", left)
+	}
 }
