@@ -16,13 +16,15 @@ const (
 func (s *Server) revocationList() {
 	s.engine.GET(crlPath, s.showRevocations)
 	s.routes.OpenAPI().AddOperation(&huma.Operation{Method: http.MethodGet, Path: crlPath, OperationID: "revocation-list", Tags: []string{"seals"},
-		Summary:   "The revocation list (CRL) of seal certificates: seals cancelled or superseded, from the moment they were",
+		Summary: "The revocation list (CRL) of seal certificates: seals cancelled or superseded, from the moment they were",
+		Parameters: []*huma.Param{{Name: "authority", In: "query", Description: "key of an issuing authority that took the first one's place; its certificates give this address",
+			Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses: map[string]*huma.Response{"200": {Description: "CertificateList, DER", Content: map[string]*huma.MediaType{crlType: {}}}}})
 }
 
 func (s *Server) showRevocations(c *gin.Context) {
 	ctx := c.Request.Context()
-	der, err := s.use.Issuance.RevocationList(ctx)
+	der, err := s.use.Issuance.RevocationList(ctx, c.Query("authority"))
 	if err != nil {
 		refuse(c, s.problem(ctx, err))
 		return

@@ -64,7 +64,16 @@ func (c *Client) Verify(ctx context.Context, name string, file []byte, digests .
 	return r, nil
 }
 
-// RevocationList fetches the CRL (DER) of seal certificates; no certificate is needed.
-func (c *Client) RevocationList(ctx context.Context) ([]byte, error) {
-	return c.file(ctx, "/v1/revocation-list")
+// RevocationList fetches the CRL (DER) of the seal certificates of one authority: "" is the appliance's first, one that took its place is named by
+// the identifier of its key, as its certificates do in their distribution point. No certificate is needed.
+func (c *Client) RevocationList(ctx context.Context, authority string) ([]byte, error) {
+	call := Call{Method: http.MethodGet, Path: "/v1/revocation-list"}
+	if authority != "" {
+		call.Query = url.Values{"authority": {authority}}
+	}
+	a, err := c.Do(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return a.Body, nil
 }

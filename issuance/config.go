@@ -43,6 +43,9 @@ type Parts struct {
 	Maker    Maker
 	// Documents certifies the companion keys of seals; nil when there is no such authority.
 	Documents DocumentIssuer
+	// Lists are the authorities that make revocation lists, by the lists' names: "" the first, others those that took its place. Nil: the Issuer, if
+	// it can.
+	Lists map[string]Revoker
 }
 
 // SealType is what becomes of one type of seal.
@@ -101,7 +104,7 @@ type Issuance struct {
 
 	applying sync.Mutex // held while an application is looked at
 
-	revoked revocations
+	revoked map[string]*revocations // by the names of Lists; made by New
 }
 
 // New checks parts and configuration.
@@ -120,7 +123,14 @@ func New(p Parts, cfg Config) (*Issuance, error) {
 	if maker.Key == nil || !maker.Key.Equal(p.Maker.Key.Public()) {
 		return nil, errors.New("issuance: certificate of the seal maker is not for its key")
 	}
-	return &Issuance{Parts: p, cfg: cfg, maker: maker, nudge: make(chan struct{}, 1)}, nil
+	if by, ok := p.Issuer.(Revoker); ok && p.Lists == nil {
+		p.Lists = map[string]Revoker{"": by}
+	}
+	i := &Issuance{Parts: p, cfg: cfg, maker: maker, nudge: make(chan struct{}, 1), revoked: map[string]*revocations{}}
+	for name, by := range p.Lists {
+		i.revoked[name] = &revocations{by: by}
+	}
+	return i, nil
 }
 
 func (c Config) withDefaults() Config {

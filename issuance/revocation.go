@@ -29,8 +29,10 @@ const (
 	listLook = time.Minute
 )
 
-// revocations is the list that is handed out.
+// revocations is the list of one authority that is handed out.
 type revocations struct {
+	by Revoker
+
 	mu     sync.Mutex
 	der    []byte
 	made   time.Time
@@ -39,15 +41,17 @@ type revocations struct {
 	sum    [32]byte // of what it lists
 }
 
-// RevocationList returns the CRL of the seal certificates: of all seals that were cancelled or superseded, from the moment they were. It is at
-// most a minute older than the register, holds a day, and every one is on record before it is handed out. ErrNoRevocationList where the authority
-// is outside.
-func (i *Issuance) RevocationList(ctx context.Context) ([]byte, error) {
-	by, ok := i.Issuer.(Revoker)
-	if !ok {
+// RevocationList returns the CRL of the seal certificates of one authority ("" the first): of all seals that were cancelled or superseded, from the
+// moment they were. It is at most a minute older than the register, holds a day, and every one is on record before it is handed out.
+// ErrNoRevocationList where the authority is outside; store.ErrNotFound when there is no authority of that name.
+func (i *Issuance) RevocationList(ctx context.Context, authority string) ([]byte, error) {
+	r := i.revoked[authority]
+	switch {
+	case len(i.revoked) == 0:
 		return nil, ErrNoRevocationList
+	case r == nil:
+		return nil, fmt.Errorf("revocation list %q: no authority of that name makes one: %w", authority, store.ErrNotFound)
 	}
-	r := &i.revoked
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := i.now()
@@ -60,11 +64,11 @@ func (i *Issuance) RevocationList(ctx context.Context) ([]byte, error) {
 	}
 	if r.der == nil || sum != r.sum || now.Sub(r.made) > listLife/2 || now.Before(r.made) {
 		number := max(uint64(now.Unix()), r.number+1)
-		der, err := by.RevocationList(ctx, number, now, now.Add(listLife), all)
+		der, err := r.by.RevocationList(ctx, number, now, now.Add(listLife), all)
 		if err != nil {
 			return nil, fmt.Errorf("making the revocation list: %w", err)
 		}
-		if err := i.recordList(ctx, number, len(all), der); err != nil {
+		if err := i.recordList(ctx, authority, number, len(all), der); err != nil {
 			return nil, err
 		}
 		r.der, r.made, r.number, r.sum = der, now, number, sum
@@ -107,15 +111,16 @@ func crlReason(s register.Seal) int {
 }
 
 type listRecord struct {
-	Number  uint64 `json:"number"`
-	Entries int    `json:"entries"`
-	SHA256  string `json:"sha256"`
+	Number    uint64 `json:"number"`
+	Entries   int    `json:"entries"` // that were looked at; the list holds those that its authority issued
+	SHA256    string `json:"sha256"`
+	Authority string `json:"authority,omitempty"` // left out for the first
 }
 
-func (i *Issuance) recordList(ctx context.Context, number uint64, entries int, der []byte) error {
+func (i *Issuance) recordList(ctx context.Context, authority string, number uint64, entries int, der []byte) error {
 	sum := sha256.Sum256(der)
 	body, err := audit.Event{Kind: audit.KindRevocationList, Actor: audit.Appliance("issuance"), Subject: fmt.Sprint(number),
-		Detail: listRecord{number, entries, hex.EncodeToString(sum[:])}}.Body()
+		Detail: listRecord{number, entries, hex.EncodeToString(sum[:]), authority}}.Body()
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func TestRevocationList(t *testing.T) {
 	w := newWorld(t)
 	read := func() *gm.RevocationList {
 		t.Helper()
-		l := must(gm.ParseRevocationList(must(w.iss.RevocationList(w.ctx))(t)))(t)
+		l := must(gm.ParseRevocationList(must(w.iss.RevocationList(w.ctx, ""))(t)))(t)
 		if err := l.CheckSignatureFrom(must(gm.ParseCertificate(w.made[1]))(t)); err != nil {
 			t.Fatal(err)
 		}

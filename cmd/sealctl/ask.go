@@ -93,6 +93,11 @@ func route(path, id string, rest string) string { return path + "/" + url.PathEs
 
 // fetch writes a binary answer to a new file, or to standard output for "-".
 func (s *settings) fetch(cmd *cobra.Command, path, out string) error {
+	return s.fetchOf(cmd, path, nil, out)
+}
+
+// fetchOf is fetch with a query.
+func (s *settings) fetchOf(cmd *cobra.Command, path string, query url.Values, out string) error {
 	if err := vacant(out); err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func (s *settings) fetch(cmd *cobra.Command, path, out string) error {
 	if err != nil {
 		return err
 	}
-	a, err := cl.Do(cmd.Context(), client.Call{Method: http.MethodGet, Path: path})
+	a, err := cl.Do(cmd.Context(), client.Call{Method: http.MethodGet, Path: path, Query: query})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -40,9 +41,16 @@ func (s *settings) sealFile(part, short string) *cobra.Command {
 
 // revocations fetches the list that sealctl verify --crl reads.
 func (s *settings) revocations() *cobra.Command {
-	var out string
+	var out, authority string
 	cmd := &cobra.Command{Use: "revocations -f OUT", Short: "write the revocation list of seal certificates (DER CRL), for verify --crl; no certificate is needed", Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.fetch(cmd, "/v1/revocation-list", out) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if authority != "" {
+				query.Set("authority", authority)
+			}
+			return s.fetchOf(cmd, "/v1/revocation-list", query, out)
+		}}
+	cmd.Flags().StringVar(&authority, "authority", "", "key of an issuing authority that took the first one's place; its certificates name it (default: the first)")
 	cmd.Flags().StringVarP(&out, "file", "f", "", "file to write, - for standard output")
 	require(cmd, "file")
 	return cmd

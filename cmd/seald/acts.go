@@ -69,8 +69,11 @@ func (a *appliance) prepareDestruction(ctx context.Context, s ceremony.Running) 
 	case keystore.PurposeSeal, keystore.PurposeDocument:
 		err = a.sealOver(ctx, k)
 	default:
-		if k.Retired == nil {
+		switch {
+		case k.Retired == nil:
 			err = refuse("key %s is the appliance's own %s key and in use; only a key whose place another took is destroyed", s.Key, k.Purpose)
+		case k.Purpose == keystore.PurposeSM2Issuing:
+			err = a.listOwed(k.ID)
 		}
 	}
 	return ceremony.Prepared{Result: destroyed{s.Key, string(k.Purpose), k.Label}}, err

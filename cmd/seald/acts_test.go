@@ -299,7 +299,7 @@ func TestRenewStamps(t *testing.T) {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
-	for _, p := range []string{"seal", "sm2-root", "sm2-issuing", "impression-2026", "nothing"} {
+	for _, p := range []string{"seal", "sm2-root", "tls-client", "impression-2026", "nothing"} {
 		if _, err := b.carry(access.RoleSystem, "action: renew-key\npurpose: "+p); !errors.Is(err, ceremony.ErrRefused) {
 			t.Errorf("%s: %v", p, err)
 		}

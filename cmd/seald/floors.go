@@ -39,7 +39,7 @@ type appliance struct {
 	library   *licence.Library
 	register  *register.Register
 	access    *access.Access
-	authority *ca.Embedded
+	authority *ca.Embedded // certifies now; of authorities the last
 	tls       *ca.TLS
 	issuance  *issuance.Issuance
 	signer    *signer.Signer
@@ -49,6 +49,8 @@ type appliance struct {
 	judge     *judging
 	started   time.Time
 	unsettled []string // serials of tokens that were away at the start
+
+	authorities []authority // the SM2 issuing ones, the oldest first
 
 	ceremonies *ceremony.Desk
 }
@@ -121,49 +123,6 @@ func owner(r *register.Register) func(context.Context, string) (access.Owner, er
 	}
 }
 
-func (a *appliance) openAuthorities(ctx context.Context) error {
-	if a.cfg.Mode == "production" {
-		return errors.New("production mode refuses the embedded authority for enterprise seals: an external licensed CA has to be connected")
-	}
-	var err error
-	a.issued = make([][]byte, 3)
-	for i, path := range []string{a.cfg.PKI.Root, a.cfg.PKI.Issuing} {
-		if a.issued[i], err = readCertificate(path); err != nil {
-			return err
-		}
-	}
-	maker, err := a.keys.ByPurpose(ctx, keystore.PurposeMaker)
-	if err != nil {
-		return err
-	}
-	if a.issued[2], err = a.certificateOf(ctx, maker, a.cfg.PKI.Maker); err != nil {
-		return err
-	}
-	issuing, err := a.keys.ByPurpose(ctx, keystore.PurposeSM2Issuing)
-	if err != nil {
-		return err
-	}
-	life := ca.DefaultLifetimes()
-	life.Seal = ca.Period{Years: a.cfg.Issuance.SealYears}
-	a.authority, err = ca.NewEmbedded(issuing, ca.Config{RootDER: a.issued[0], IssuingDER: a.issued[1], Lifetimes: life,
-		Subject: ca.DefaultSubjectTemplate(), Endpoints: a.endpoints(), Now: time.Now})
-	if err != nil {
-		return err
-	}
-	if err := a.openTLS(ctx); err != nil {
-		return err
-	}
-	return a.openJudging(ctx)
-}
-
-// endpoints are where certificates say that their revocation list is: under the address of the public pages.
-func (a *appliance) endpoints() ca.Endpoints {
-	if a.cfg.Pages == "" {
-		return ca.Endpoints{}
-	}
-	return ca.Endpoints{CRL: []string{a.cfg.Pages + "/v1/revocation-list"}}
-}
-
 func (a *appliance) openTLS(ctx context.Context) error {
 	chain, err := readCertificates(a.cfg.TLS.ClientCA)
 	if err != nil {
@@ -206,7 +165,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 		cfg.Timestamp = a.sealStamp(stamper)
 	}
 	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
-		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls}, cfg)
+		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls, Lists: a.lists()}, cfg)
 	if err != nil {
 		return err
 	}

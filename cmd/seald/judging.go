@@ -47,6 +47,11 @@ func (a *appliance) openJudging(ctx context.Context) error {
 		return err
 	}
 	j.own.Makers = append(j.own.Makers, former...)
+	authorities, err := a.formerAuthorities()
+	if err != nil {
+		return err
+	}
+	j.own.Intermediates = append(j.own.Intermediates, authorities...)
 	for i, der := range a.tls.Chain() { // issuing, root
 		c, err := gm.ParseCertificate(der)
 		if err != nil {

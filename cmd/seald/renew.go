@@ -19,7 +19,7 @@ import (
 	"sealkeeper/keystore/store"
 )
 
-// renewal is how a key of the appliance's own is made anew. Authorities are not among them: the one revocation list has one issuer.
+// renewal is how a key of the appliance's own is made anew. The roots are not among them: whoever trusts the appliance trusts these.
 type renewal struct {
 	algorithm hsm.Algorithm
 	name      string // of the certificate's subject
@@ -27,6 +27,7 @@ type renewal struct {
 }
 
 var renewals = map[keystore.Purpose]renewal{
+	keystore.PurposeSM2Issuing: {hsm.SM2, "Seal Issuing CA", certifyIssuing},
 	keystore.PurposeMaker: {hsm.SM2, "电子印章制作系统", func(ctx context.Context, a *appliance, k *keystore.Key, subject pkix.Name) ([]byte, error) {
 		return a.authority.IssueMaker(ctx, k.Public(), subject)
 	}},

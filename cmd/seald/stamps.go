@@ -17,25 +17,29 @@ func (a *appliance) openStamps(ctx context.Context) (err error) {
 	if a.cfg.PKI.TSASM2 == "" {
 		return nil
 	}
-	sm2, err := a.stampIdentity(ctx, keystore.PurposeTSASM2, a.cfg.PKI.TSASM2, a.authority.Chain())
+	sm2, err := a.stampIdentity(ctx, keystore.PurposeTSASM2, a.cfg.PKI.TSASM2)
 	if err != nil {
 		return err
 	}
-	p256, err := a.stampIdentity(ctx, keystore.PurposeTSAP256, a.cfg.PKI.TSAP256, a.tls.Chain())
+	if sm2.Chain, err = a.chainOf(sm2.Certificate); err != nil {
+		return fmt.Errorf("time-stamp authority: %w", err)
+	}
+	p256, err := a.stampIdentity(ctx, keystore.PurposeTSAP256, a.cfg.PKI.TSAP256)
 	if err != nil {
 		return err
 	}
+	p256.Chain = a.tls.Chain()
 	a.stamps, err = tsa.New(tsa.Config{Store: a.store, SM2: sm2, P256: p256, Policy: a.cfg.TSA.Policy, Now: time.Now})
 	return err
 }
 
-func (a *appliance) stampIdentity(ctx context.Context, p keystore.Purpose, path string, chain [][]byte) (tsa.Identity, error) {
+func (a *appliance) stampIdentity(ctx context.Context, p keystore.Purpose, path string) (tsa.Identity, error) {
 	key, err := a.keys.ByPurpose(ctx, p)
 	if err != nil {
 		return tsa.Identity{}, err
 	}
 	der, err := a.certificateOf(ctx, key, path)
-	return tsa.Identity{Key: key, Certificate: der, Chain: chain}, err
+	return tsa.Identity{Key: key, Certificate: der}, err
 }
 
 // stamper is who stamps signatures: an outside authority before the embedded one, or nobody.

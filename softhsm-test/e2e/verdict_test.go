@@ -64,7 +64,7 @@ func TestRevocationListOffline(t *testing.T) {
 	dir := t.TempDir()
 	path, list := filepath.Join(dir, "sealed.ofd"), filepath.Join(dir, "seals.crl")
 	write(t, path, before.bytes)
-	write(t, list, mustOf(s.as(t, "department").RevocationList(t.Context()))(t))
+	write(t, list, mustOf(s.as(t, "department").RevocationList(t.Context(), ""))(t))
 	r := verified(t, s, path, 0, "--crl", list)
 	if sig := r.Signatures[0]; r.Verdict != "valid" || result(sig, "certificate-revocation") != "note" || sig.Conclusion.Zh != "签章时有效，其后证书已吊销（未查询印章当前状态）" {
 		t.Errorf("%+v", r)
