@@ -199,6 +199,7 @@ var table = []kind{
 	{keystore.ErrCursor, 422, "cursor", "分页游标无效", "Not a cursor of this listing", 0, false},
 	{keystore.ErrReadOnly, 503, "read-only", "系统处于只读状态", "The appliance is read-only", 30, false},
 	{keystore.ErrClock, 503, "clock", "系统时钟不可信", "The clock is not to be trusted until an operator accepts it", 30, false},
+	{keystore.ErrFull, 503, "disk-full", "磁盘空间不足，暂停办理", "Too little space is left on the disk", 30, false},
 	{keystore.ErrUnavailable, 503, "unavailable", "存储暂不可用", "The store is not available", 1, false},
 	{keystore.ErrUnknownOutcome, 503, "unknown-outcome", "提交结果未知，请以同一幂等键重试", "The outcome is unknown; repeat with the same Idempotency-Key", 1, false},
 	{keystore.ErrFenced, 503, "fenced", "已由其他节点接管", "Another writer has taken over", 1, false},

@@ -19,6 +19,7 @@ var (
 	ErrLimit          = store.ErrLimit
 	ErrNotFound       = store.ErrNotFound
 	ErrUnavailable    = store.ErrUnavailable
+	ErrFull           = store.ErrFull
 	ErrUnknownOutcome = store.ErrUnknownOutcome
 	ErrFenced         = store.ErrFenced
 	ErrClock          = store.ErrClock

@@ -6,7 +6,7 @@
 //	  3 seal          the seal is active
 //	  4 certificate   seal and certificate are valid now and belong together
 //	  5 approved      the owner's approval or delegation covers exactly this
-//	    covered       checkpoints are being signed over the log, or have not been missing for long
+//	    covered       the record has space, and checkpoints are being signed over the log, or have not been missing for long
 //	  6 laid out      the container says what is to be signed, and TBS_Sign is built
 //	  7 signed        in the token, over an e computed in custody; verified in software before it comes back
 //	    stamped       if asked: a time stamp over the signature value
@@ -51,8 +51,9 @@ type Config struct {
 	Keys     *keystore.Keystore
 	Refuse   func(audit.Event) // takes the record of a refusal, without waiting
 
-	// Overdue says that the log has been without checkpoints for too long to sign more; nil never does.
-	Overdue  func() error
+	// Hold says why nothing may be signed now that could not be recorded or covered by a checkpoint: no space, or no checkpoint for too long. Nil never
+	// does.
+	Hold     func() error
 	Log      *slog.Logger     // nil discards
 	Now      func() time.Time // nil means time.Now
 	Provider Provider         // who containers name as the signature's maker; Name "Sealkeeper" when empty

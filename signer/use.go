@@ -152,12 +152,13 @@ func (s *Signer) approved(ctx context.Context, u *use) error {
 	return nil
 }
 
-// covered stops before the key when nobody signs for the log any more: what a stolen store could put back unnoticed stays small.
+// covered stops before the key when the record would find no space, or nobody signs for the log any more: what a stolen store could put back
+// unnoticed stays small.
 func (s *Signer) covered(context.Context, *use) error {
-	if s.cfg.Overdue == nil {
+	if s.cfg.Hold == nil {
 		return nil
 	}
-	return s.cfg.Overdue()
+	return s.cfg.Hold()
 }
 
 // laidOut asks the container what is to be signed and builds TBS_Sign or the signed attributes around it.

@@ -75,6 +75,9 @@ type Config struct {
 type StoreConfig struct {
 	// Path of the bbolt file, mode 0600. Who can rewrite it can forge grants and device bindings until the anchor shows it: protect it.
 	Path string `yaml:"path"`
+	// ReserveMB is how many megabytes must stay free beside the file; with less nothing is taken any more, until there is space again. Default 256.
+	// Cannot cause a false signature.
+	ReserveMB int `yaml:"reserve_mb"`
 }
 
 // TokenConfig chooses the PKCS#11 token.
@@ -213,6 +216,7 @@ func loadStrict(path string, v any) error {
 
 func (c *Config) defaults() {
 	c.Listen, c.Anchor, c.Log = or(c.Listen, "127.0.0.1:8443"), or(c.Anchor, "token"), or(c.Log, "info")
+	c.Store.ReserveMB = or(c.Store.ReserveMB, 256)
 	c.CheckpointOverdue = or(c.CheckpointOverdue, 15*time.Minute)
 	c.Token.LatchFile = or(c.Token.LatchFile, filepath.Join(filepath.Dir(c.Store.Path), "pin-latch.json"))
 	for i, t := range c.tokens() {
@@ -284,6 +288,7 @@ func (c *Config) check() error {
 	need(sixDigits.MatchString(c.Division), "division must be six digits")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log must be debug, info, warn or error")
 	need(c.Store.Path != "", "store.path is missing")
+	need(c.Store.ReserveMB >= 64, "store.reserve_mb must be 64 or more")
 	need(c.CheckpointOverdue > 0 && c.CheckpointOverdue <= 24*time.Hour, "checkpoint_overdue must be within 24h")
 	c.checkTokens(need)
 	c.Custody.check(need)

@@ -84,7 +84,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 }
 
 func (a *appliance) openStore(ctx context.Context) (err error) {
-	a.store, err = store.Open(store.Config{Path: a.cfg.Store.Path, Collections: collections(), Now: time.Now, Log: a.log})
+	a.store, err = store.Open(store.Config{Path: a.cfg.Store.Path, Collections: collections(), Now: time.Now, Log: a.log, Reserve: int64(a.cfg.Store.ReserveMB) << 20})
 	return err
 }
 
@@ -171,7 +171,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 	}
 	gm := a.cfg.PDF.GM
 	a.signer, err = signer.New(signer.Config{Store: a.store, Access: a.access, Licences: a.library, Seals: a.register, Keys: a.keys,
-		Refuse: a.audit.Refuse, Overdue: a.audit.Overdue, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.sessions(),
+		Refuse: a.audit.Refuse, Hold: a.hold, Log: a.log, Now: time.Now, Provider: signer.Provider{Name: "Sealkeeper", Version: version}, Parallel: a.cfg.sessions(),
 		PDF: signer.PDF{Filter: gm.Filter, SubFilter: gm.SubFilter, OIDs: gm.OIDs}, Pages: a.cfg.Pages,
 		Stamper: stamper, WithoutStamp: a.cfg.TSA.WhenDown == "sign-without"})
 	return err

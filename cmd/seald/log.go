@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -81,4 +82,12 @@ func (a *appliance) resynchronise() func(context.Context, audit.Actor) (bool, er
 		first = audit.Actor{}
 		return true, nil
 	}
+}
+
+// hold keeps the signer from using a key for what could not be recorded, or not be covered.
+func (a *appliance) hold() error {
+	if err := a.store.Health(); errors.Is(err, keystore.ErrFull) {
+		return err
+	}
+	return a.audit.Overdue()
 }

@@ -119,7 +119,7 @@ func (p *Plan) config() *Config {
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Profiles: p.Config.Profiles, Token: p.Config.Token, FurtherTokens: p.Config.Further,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Custody: p.Config.Custody, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
 		Connectors: p.Config.Connectors,
-		Store:      StoreConfig{at("sealkeeper.db")},
+		Store:      StoreConfig{Path: at("sealkeeper.db")},
 		TLS:        TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
 		PKI:        PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}
 	c.defaults()

@@ -44,6 +44,10 @@ type Config struct {
 	KeepFor       time.Duration // how long a request is remembered at least, unless KeepRequests newer ones came; default 24 h
 	MmapSize      int           // address space reserved for the file in bytes, default 8 GiB: growing past it waits for readers
 	MaxSize       int           // largest file in bytes, default no limit
+	// Reserve is how many bytes must be free beside the file for a commit to begin (ErrFull); default 0, which asks nobody. Above it the file may grow
+	// by 16 MiB at a time. Free overrides how that is found out in tests.
+	Reserve int64
+	Free    func(dir string) (int64, error)
 }
 
 // Buckets. The collections have their own: see collection.go.
@@ -83,6 +87,7 @@ type Bolt struct {
 	readOnly atomic.Pointer[string]      // reason, nil when writing is allowed
 	broken   atomic.Pointer[error]       // set by a failed write: a restart is needed
 	doubt    atomic.Pointer[error]       // why the clock is in doubt
+	full     atomic.Bool                 // there was no room when it was asked for last
 
 	changed   chan struct{}
 	changedMu sync.Mutex
@@ -130,6 +135,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Hash == "" {
 		c.Hash = merkle.SM3.Name()
+	}
+	if c.Free == nil {
+		c.Free = free
 	}
 	defaultTo(&c.QueueLen, 1024)
 	defaultTo(&c.SnapshotEvery, 8192)
@@ -246,9 +254,12 @@ func (b *Bolt) SetReadOnly(reason string) {
 	b.readOnly.Store(&reason)
 }
 
-// Health returns nil when commits can go on, else ErrReadOnly or ErrClock with the reason.
+// Health returns nil when commits can go on, else ErrReadOnly, ErrFull or ErrClock with the reason.
 func (b *Bolt) Health() error {
 	if err := b.writable(); err != nil {
+		return err
+	}
+	if err := b.room(); err != nil {
 		return err
 	}
 	if err := b.doubt.Load(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,6 +285,60 @@ func TestDiskFull(t *testing.T) {
 		t.Fatalf("%d acknowledged, %d there", acknowledged, n)
 	}
 	r.commit(Mutation{Audit: record("r")})
+}
+
+// TestReserve: with too little space left nothing is taken and nothing is broken; with space again commits go on in the same process.
+func TestReserve(t *testing.T) {
+	var space atomic.Int64
+	var lost atomic.Pointer[error]
+	space.Store(100 << 20)
+	r := newRig(t, func(c *Config) {
+		c.Reserve = 64 << 20
+		c.Free = func(dir string) (int64, error) {
+			if dir != filepath.Dir(c.Path) {
+				t.Errorf("asked for the space in %s", dir)
+			}
+			if err := lost.Load(); err != nil {
+				return 0, *err
+			}
+			return space.Load(), nil
+		}
+	})
+	r.commit(Mutation{Audit: record("r")})
+	refused := func(what string, want error) {
+		r.Helper()
+		_, err := r.b.Commit(t.Context(), Mutation{Audit: record("r"), Spend: []Spend{{Counter: "c", N: 1}}})
+		r.want(err, want, what)
+		r.want(err, ErrUnavailable, what)
+		r.want(r.b.Health(), want, what+": health")
+		if n := r.b.State().Size; n != 1 {
+			t.Errorf("%s: %d records", what, n)
+		}
+	}
+	space.Store(64<<20 - 1)
+	refused("no space", ErrFull)
+	refused("no space still", ErrFull)
+	io := errors.New("input/output error")
+	lost.Store(&io)
+	refused("nobody can say", io)
+	lost.Store(nil)
+	space.Store(64 << 20)
+	r.must(r.b.Health())
+	r.commit(Mutation{Audit: record("r"), Spend: []Spend{{Counter: "c", N: 1}}})
+	if n, _ := r.b.Counter(t.Context(), "c"); n != 1 {
+		t.Errorf("the counter stands at %d", n)
+	}
+}
+
+// TestFree: the real question gives what the file system has.
+func TestFree(t *testing.T) {
+	n, err := free(t.TempDir())
+	if err != nil || n <= 0 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if _, err := free(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
 }
 
 // stuck is a rig whose writer waits inside a commit until release is called.

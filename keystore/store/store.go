@@ -31,6 +31,8 @@ var (
 	ErrLate = fmt.Errorf("the mutation came too late: %w", ErrConflict)
 	// ErrUnavailable: the engine cannot commit now (queue full, shutting down, disk error before the write). Nothing happened.
 	ErrUnavailable = errors.New("the store is not available")
+	// ErrFull: too little space is left on the disk; an ErrUnavailable. Nothing happened, and commits go on by themselves when there is space.
+	ErrFull = fmt.Errorf("the disk is full: %w", ErrUnavailable)
 	// ErrUnknownOutcome: the connection or the disk failed during the commit. Ask again by request id before repeating.
 	ErrUnknownOutcome = errors.New("the outcome of the commit is unknown")
 	// ErrFenced: another node has taken over this log.

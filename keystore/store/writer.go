@@ -211,6 +211,9 @@ func (b *Bolt) begin() (*bolt.Tx, error) {
 	if err := b.broken.Load(); err != nil {
 		return nil, b.writable()
 	}
+	if err := b.room(); err != nil {
+		return nil, err
+	}
 	tx, err := b.db.Begin(true)
 	if err != nil {
 		b.stop(err)
