@@ -24,8 +24,9 @@ type Config struct {
 
 // Owner is what access needs to know of a seal.
 type Owner struct {
-	USCC     string
-	SealType string // 01 … 05
+	USCC          string
+	SealType      string // 01 … 05
+	Institutional bool   // an institution's own seal, which has no licence behind it
 }
 
 // Access reads and writes clients, grants, devices and delegations, and judges approvals. Safe for concurrent use.
@@ -38,6 +39,7 @@ type Access struct {
 	grants      store.Decoded[Grant]
 	devices     store.Decoded[bound]
 	delegations store.Decoded[Registered]
+	standings   store.Decoded[Standing]
 }
 
 // New takes the open store. Audience and Owner are required.
@@ -58,7 +60,7 @@ func (a *Access) now() time.Time { return a.cfg.Now().UTC() }
 
 // Collections lists what this package stores.
 func Collections() []*store.Collection {
-	return []*store.Collection{Clients, persons, Grants, Devices, Delegations}
+	return []*store.Collection{Clients, persons, Grants, Devices, Delegations, Standings}
 }
 
 // Change is what an act adds to its caller's commit: store pieces and the record's evidence.

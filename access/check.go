@@ -23,6 +23,7 @@ type Evidence struct {
 	Approval   *SignedApproval `json:"approval,omitempty"`
 	DeviceKey  []byte          `json:"device_key,omitempty"` // uncompressed point
 	Delegation string          `json:"delegation,omitempty"`
+	Standing   string          `json:"standing,omitempty"` // a standing delegation, whose ceremony is a record of its own
 }
 
 // speaks is an approval whose signature is the owner's device's, whatever it covers.
@@ -145,7 +146,7 @@ func SpendError(counter string) error {
 		return ErrApprovalReplayed
 	case "grant":
 		return ErrGrantSpent
-	case "delegation":
+	case "delegation", "standing":
 		return ErrDelegationSpent
 	default:
 		return store.ErrLimit

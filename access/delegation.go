@@ -30,16 +30,6 @@ func (s SignedDelegation) Counter() string { return "delegation/" + s.ID }
 // errNoDelegation is the same for a delegation that does not exist and for one of another client or seal.
 var errNoDelegation = fmt.Errorf("no such delegation of this client for this seal: %w", ErrDelegationOutOfBounds)
 
-// Standing is a delegation that a ceremony of two operators signs for an institution's own seal, which has no licence: it takes the
-// licence's place in law 3. No ceremony makes one yet, so signing with an institution's seal is refused by name.
-type Standing struct {
-	Seal      string    `json:"seal"` // esID
-	Authority string    `json:"authority"`
-	NotBefore time.Time `json:"not_before"`
-	Expires   time.Time `json:"expires"`
-	Ceremony  string    `json:"ceremony"` // identifier of the ceremony's record
-}
-
 // Delegate registers a delegation signed by the owner's bound device. ErrNotEntitled (also for an unknown seal, joined with
 // ErrApprovalAltered), ErrApprovalForm, ErrDelegationRefused, ErrDelegationOutOfBounds when its window is over, ErrDelegationExists.
 func (a *Access) Delegate(ctx context.Context, req *store.Request, actor Actor, sd SignedDelegation) (store.Receipt, error) {

@@ -22,6 +22,8 @@ type Want struct {
 	Purpose   string
 	Client    string // who asks
 	Now       time.Time
+	// Institutional: the seal is an institution's own; a standing delegation takes the place of licence and owner's consent.
+	Institutional bool
 }
 
 func (w Want) unseen() bool { return w.Unseen || w.Kind == KindDigest }
@@ -50,6 +52,9 @@ func (a *Access) Entitled(ctx context.Context, actor Actor, w Want, c Consent) (
 	var e Entitlement
 	if err := a.Allow(actor, SignatureMake, Resource{Client: w.Client}); err != nil {
 		return e, err
+	}
+	if actor.Role == RoleAppliance {
+		return e, a.applianceEntitled(ctx, w, c)
 	}
 	client, version, err := a.active(ctx, actor.Client)
 	if err != nil {

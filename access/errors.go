@@ -48,6 +48,11 @@ var (
 	// ErrDelegationRefused: the legal representative's seal (法定代表人章) is never delegated.
 	ErrDelegationRefused = errors.New("the legal representative's seal is not delegated")
 
+	// ErrStandingForm: a standing delegation is incomplete, contradicts itself, or is not for an institution's own seal.
+	ErrStandingForm = errors.New("not a complete standing delegation for an institution's seal")
+	// ErrNoStanding: no standing delegation of this name for this client and this institution's seal.
+	ErrNoStanding = errors.New("no such standing delegation of this client for this seal")
+
 	// ErrNoDevice: the enterprise has bound no device, so nobody can approve yet.
 	ErrNoDevice = errors.New("the enterprise has bound no device")
 	// ErrDeviceKey: not a device key this service accepts (P-256 or SM2, on the curve).

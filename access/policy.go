@@ -19,6 +19,9 @@ const (
 	RoleRegistration   Role = "source-registration"    // sends licence events
 	RolePublicSecurity Role = "source-public-security" // files impressions
 	RoleELicence       Role = "source-elicence"        // national e-licence system: identity assertions, the owner's channel
+
+	// RoleAppliance is the appliance itself, sealing its own papers under a standing delegation. No client is registered with it.
+	RoleAppliance Role = "appliance"
 )
 
 var roles = []Role{RoleSystem, RoleSecurity, RoleAudit, RoleDepartment, RoleRegistration, RolePublicSecurity, RoleELicence}
@@ -45,7 +48,8 @@ const (
 	LicenceRead      Action = "licence.read"
 	LicenceSearch    Action = "licence.search" // by name, status, division or change: sees many at once
 	ImpressionPut    Action = "impression.put"
-	ImpressionRead   Action = "impression.read" // metadata; no route returns the picture (law 5)
+	InstitutionPut   Action = "institution.impression.put" // the impression of an institution's own seal
+	ImpressionRead   Action = "impression.read"            // metadata; no route returns the picture (law 5)
 	OrderRead        Action = "order.read"
 	OrderCollect     Action = "order.collect"
 	OrderResolve     Action = "order.resolve" // exceptions, not_engraved
@@ -114,6 +118,7 @@ var policy = map[Action]rule{
 	LicenceRead:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleDepartment, RoleRegistration, RoleELicence),
 	LicenceSearch:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration),
 	ImpressionPut:    allow(anyOf, RolePublicSecurity),
+	InstitutionPut:   allow(anyOf, RoleSystem, RoleRegistration), // sent or carried; both hold the authority's signature
 	ImpressionRead:   allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	OrderRead:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration, RoleELicence),
 	OrderCollect:     allow(anyOf, RoleSystem, RoleELicence), // online and at the window; both carry the signed assertion
@@ -128,7 +133,7 @@ var policy = map[Action]rule{
 	SealCancel:       allow(anyOf, RoleSystem),
 	SealReissue:      allow(anyOf, RoleSystem),
 	SealEquip:        allow(anyOf, RoleSecurity),
-	SignatureMake:    allow(own, RoleDepartment),
+	SignatureMake:    allow(own, RoleDepartment, RoleAppliance),
 	SignatureRead:    allow(own, RoleDepartment).and(allow(anyOf, RoleAudit, RoleELicence)),
 	Verify:           allow(anyOf, roles...),
 	ClientRead:       allow(anyOf, RoleSecurity, RoleAudit),

@@ -30,7 +30,7 @@ const (
 
 var seals = map[string]access.Owner{
 	sealA: {USCC: ownerA, SealType: "01"}, sealRep: {USCC: ownerA, SealType: "05"}, sealB: {USCC: ownerB, SealType: "01"},
-	sealC: {USCC: ownerC, SealType: "01"},
+	sealC: {USCC: ownerC, SealType: "01"}, sealI: {USCC: authority, SealType: "01", Institutional: true},
 }
 
 // world is an access over a real store, with one department, operators, and two owners' devices.

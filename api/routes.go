@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
@@ -16,6 +17,7 @@ import (
 func (s *Server) register() {
 	s.licences()
 	s.impressions()
+	s.institutions()
 	s.orders()
 	s.seals()
 	s.signatures()
@@ -38,7 +40,7 @@ func (s *Server) register() {
 func route[I, O any](s *Server, method, path, id, tag, summary string, h func(ctx context.Context, in *I) (O, error)) {
 	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, Errors: errorStatuses,
 		MaxBodyBytes: s.cfg.Limits.JSON, Security: []map[string][]string{{"mtls": {}}}}
-	if path == "/v1/impressions" { // the picture, as base64 inside the signed payload, inside the envelope
+	if strings.HasSuffix(path, "/impressions") { // the picture, as base64 inside the signed payload, inside the envelope
 		op.MaxBodyBytes = max(s.cfg.Limits.JSON, register.MaxImage*2)
 	}
 	huma.Register(s.routes, op, func(ctx context.Context, in *I) (*body[O], error) {

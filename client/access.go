@@ -109,6 +109,28 @@ func (c *Client) Delegations(ctx context.Context, client, cursor string, limit i
 	return get[Page[Delegation]](ctx, c, "/v1/delegations", paging(cursor, limit, "client", client))
 }
 
+// StandingDelegation is what a ceremony signed for an institution's own seal, in the place of a licence and an owner's consent.
+type StandingDelegation struct {
+	ID        string    `json:"id"`
+	Seal      string    `json:"seal"`
+	Authority string    `json:"authority"` // USCC of the institution
+	Client    string    `json:"client"`    // "appliance" for the appliance itself
+	Purposes  []string  `json:"purposes"`
+	Kinds     []string  `json:"kinds"`
+	NotBefore time.Time `json:"not_before"`
+	Expires   time.Time `json:"expires"`
+	Count     uint64    `json:"count"`
+	Ceremony  string    `json:"ceremony"`
+	Since     time.Time `json:"since"`
+	Revoked   string    `json:"revoked,omitempty"` // the ceremony's step that did
+	Spent     uint64    `json:"spent"`
+}
+
+// StandingDelegations lists the standing delegations to a client, the caller's own when client is empty.
+func (c *Client) StandingDelegations(ctx context.Context, client, cursor string, limit int) (Page[StandingDelegation], error) {
+	return get[Page[StandingDelegation]](ctx, c, "/v1/standing-delegations", paging(cursor, limit, "client", client))
+}
+
 // WithdrawDelegation ends a delegation.
 func (c *Client) WithdrawDelegation(ctx context.Context, key, id, reason string) (Receipt, error) {
 	return post[Receipt](ctx, c, at("/v1/delegations", id, "/withdraw"), key, withdrawal{reason})

@@ -269,6 +269,7 @@ func TestPaths(t *testing.T) {
 		{"POST /v1/grants/g/withdraw", "k", `{"reason":"r"}`, func() error { _, err := c.WithdrawGrant(ctx, "k", "g", "r"); return err }},
 		{"POST /v1/delegations", "k", `{"as":"signed"}`, func() error { _, err := c.PutDelegation(ctx, "k", json.RawMessage(`{"as":"signed"}`)); return err }},
 		{"GET /v1/delegations", "", "", func() error { _, err := c.Delegations(ctx, "", "", 0); return err }},
+		{"GET /v1/standing-delegations", "", "", func() error { _, err := c.StandingDelegations(ctx, "", "", 0); return err }},
 		{"POST /v1/delegations/d/withdraw", "k", `{"reason":"r"}`, func() error { _, err := c.WithdrawDelegation(ctx, "k", "d", "r"); return err }},
 		{"GET /v1/appliance", "", "", func() error { _, err := c.Appliance(ctx); return err }},
 		{"POST /v1/appliance/clock", "k", "", func() error { _, err := c.AcceptClock(ctx, "k"); return err }},

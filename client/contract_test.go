@@ -112,6 +112,7 @@ func TestContract(t *testing.T) {
 		{"post", "/v1/grants/{id}/withdraw", nil, client.Receipt{}},
 		{"post", "/v1/delegations", nil, client.Receipt{}},
 		{"get", "/v1/delegations", nil, client.Page[client.Delegation]{}},
+		{"get", "/v1/standing-delegations", nil, client.Page[client.StandingDelegation]{}},
 		{"post", "/v1/delegations/{id}/withdraw", nil, client.Receipt{}},
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {

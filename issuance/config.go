@@ -60,6 +60,7 @@ type SealType struct {
 type Config struct {
 	PublicSecurity []*gm.PublicKey     // pinned: sign filings of impressions
 	ELicence       []*gm.PublicKey     // pinned: sign identity assertions
+	Institutions   []*gm.PublicKey     // pinned: sign the impressions of their own seals; nil takes none
 	Sets           map[string][]string // seal types by the first two characters of the code; "" for all others
 	Release        register.Release
 	Types          map[string]SealType

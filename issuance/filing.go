@@ -51,11 +51,15 @@ func (i *Issuance) File(ctx context.Context, req *keystore.Request, actor access
 }
 
 func (i *Issuance) openFiling(env envelope.Envelope) (register.Filing, error) {
+	return i.openAs(env, register.FilingKind, i.cfg.PublicSecurity)
+}
+
+func (i *Issuance) openAs(env envelope.Envelope, kind string, pinned []*gm.PublicKey) (register.Filing, error) {
 	var f register.Filing
 	if len(env.Payload) > maxFiling {
 		return f, fmt.Errorf("payload of %d bytes, at most %d: %w", len(env.Payload), maxFiling, ErrPayloadSize)
 	}
-	if err := envelope.Open(env, register.FilingKind, i.cfg.PublicSecurity, &f); err != nil {
+	if err := envelope.Open(env, kind, pinned, &f); err != nil {
 		return f, err
 	}
 	if _, err := f.Check(i.now()); err != nil {
@@ -189,10 +193,12 @@ func (t *filing) judge(o register.Order, s licence.Standing) error {
 }
 
 // lookAtPicture makes the checks on the picture and says how the seal's picture derives from it.
-func (t *filing) lookAtPicture() (derivation string, err error) {
-	d, m, err := t.i.derive(t.SealType, t.Format, t.WidthMM, t.HeightMM, t.Image)
+func (t *filing) lookAtPicture() (derivation string, err error) { return t.i.look(t.Filing) }
+
+func (i *Issuance) look(f register.Filing) (derivation string, err error) {
+	d, m, err := i.derive(f.SealType, f.Format, f.WidthMM, f.HeightMM, f.Image)
 	if err != nil {
-		return "", fmt.Errorf("filing %s: %w", t.FilingNumber, err)
+		return "", fmt.Errorf("filing %s: %w", f.FilingNumber, err)
 	}
 	return fmt.Sprintf("PNG, white made transparent, overlap %.4f, %.0f dpi, ink %s, red %.2f", d.IoU, m.DPI, m.Ink, m.RedShare), nil
 }

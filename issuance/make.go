@@ -26,6 +26,16 @@ type set struct {
 	standing store.Expect // the licence as it was read
 	from, to time.Time    // validity
 	sheets   []*sheet
+
+	institutional bool // of one seal, without an order or a licence; order.ID is the ceremony's step
+}
+
+// ref is what the keys are born for.
+func (s *set) ref() string {
+	if s.institutional {
+		return s.order.ID
+	}
+	return "order/" + s.order.ID
 }
 
 // Make makes the seals of a complete order and releases them in one commit. An order that is made already is returned as it is. When it

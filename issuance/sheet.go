@@ -187,7 +187,7 @@ func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
 	}
 	intent := make(map[*sheet]keystore.Intent, len(missing))
 	if len(missing) > 0 {
-		intents, err := i.Keys.Intend(ctx, nil, appliance, "order/"+s.order.ID, wants...)
+		intents, err := i.Keys.Intend(ctx, nil, appliance, s.ref(), wants...)
 		if err != nil {
 			return err
 		}
@@ -324,7 +324,7 @@ func (t SealType) sealName(name, person string) string {
 func (h *sheet) enter(s *set) (register.Seal, register.Draft, error) {
 	n := register.NewSeal{ESL: h.esl, Certificate: h.cert, Chain: h.chain, Filing: h.imp.Filing, Seal: register.Seal{
 		ESID: h.born.esid, USCC: s.order.USCC, Enterprise: s.licence.Name, Type: h.request.Type, Name: h.name, Key: h.born.key.ID(),
-		Order: s.order.ID, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
+		Order: s.order.ID, Institutional: s.institutional, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
 	made, d, err := n.Enter()
 	k := h.born.draft
 	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Spend: k.Spend, Audit: k.Audit})

@@ -8,8 +8,8 @@ var (
 	ErrRequestForm = errors.New("not a complete signing request")
 	// ErrBatchSize: a batch is empty or holds more than MaxBatch requests.
 	ErrBatchSize = errors.New("a batch holds 1 to 100 requests")
-	// ErrInstitutional: a registration authority's own seal has no licence; it needs a standing delegation signed by a ceremony, and
-	// this appliance has none.
+	// ErrInstitutional: an institution's own seal has no licence; the request names no standing delegation, signed by a ceremony, of this client
+	// for this seal.
 	ErrInstitutional = errors.New("an institution's seal needs a standing delegation")
 	// ErrLicenceInactive: the owner's licence does not allow its seals to be used now.
 	ErrLicenceInactive = errors.New("the licence does not allow the seal to be used")

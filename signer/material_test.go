@@ -53,24 +53,30 @@ func (w *world) certificate(t testing.TB, template, parent *gm.Certificate, pub 
 // makeSeal has a key made in the token, a certificate and a seal made around it, and the seal collected.
 func (w *world) makeSeal(t testing.TB, esid, kind string, from, to time.Time) {
 	t.Helper()
+	w.enter(t, register.Seal{ESID: esid, USCC: uscc, Enterprise: "洛阳老城示例商贸有限公司", Type: kind, Name: "示例章", LicenceVersion: 1}, from, to)
+	w.change(t, esid, func(s register.Seal, v store.Version) (register.Draft, error) {
+		_, d, err := s.Activate(v, w.collected())
+		return d, err
+	})
+}
+
+// enter makes key, certificate and seal.
+func (w *world) enter(t testing.TB, s register.Seal, from, to time.Time) {
+	t.Helper()
+	esid := s.ESID
 	key, err := w.keys.Create(t.Context(), audit.Actor{Role: "appliance", ID: "test"},
 		keystore.Want{Purpose: keystore.PurposeSeal, Label: "seal-" + esid, Algorithm: hsm.SM2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cert := w.certificate(t, w.template("示例企业", from, to), w.rootCert, key.Public())
-	n := register.NewSeal{ESL: w.esl(t, esid, cert.Raw, from, to), Certificate: cert.Raw, Chain: [][]byte{w.rootCert.Raw}, Filing: "filing-" + esid,
-		Seal: register.Seal{ESID: esid, USCC: uscc, Enterprise: "洛阳老城示例商贸有限公司", Type: kind, Name: "示例章", Key: key.ID(),
-			LicenceVersion: 1, NotBefore: from, NotAfter: to, MadeAt: w.clock.now()}}
+	s.Key, s.NotBefore, s.NotAfter, s.MadeAt = key.ID(), from, to, w.clock.now()
+	n := register.NewSeal{ESL: w.esl(t, esid, cert.Raw, from, to), Certificate: cert.Raw, Chain: [][]byte{w.rootCert.Raw}, Filing: "filing-" + esid, Seal: s}
 	_, d, err := n.Enter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.commit(t, d.Mutation(nil))
-	w.change(t, esid, func(s register.Seal, v store.Version) (register.Draft, error) {
-		_, d, err := s.Activate(v, w.collected())
-		return d, err
-	})
 }
 
 func (w *world) collected() register.Change {

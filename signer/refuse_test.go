@@ -265,24 +265,6 @@ func TestLicenceStates(t *testing.T) {
 	}
 }
 
-// TestInstitutional: a seal without a licence is refused by name, after entitlement and before everything else.
-func TestInstitutional(t *testing.T) {
-	w := newWorld(t)
-	const esid = "41030200000031"
-	n := register.NewSeal{ESL: []byte{0x30, 0}, Certificate: []byte{0x30, 0}, Filing: "filing",
-		Seal: register.Seal{ESID: esid, USCC: "11410300YYY000000X", Type: "01", Institutional: true, MadeAt: w.clock.now()}}
-	_, d, err := n.Enter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.commit(t, d.Mutation(nil))
-	w.grant(t, "grant-2", func(g *access.Grant) { g.Seals = []string{esid} })
-	r := w.digestRequest(t, "request-1")
-	r.Seal = esid
-	_, err = w.Sign(t.Context(), w.dept, r)
-	wantErr(t, err, signer.ErrInstitutional)
-}
-
 // TestMismatchedMaterial: a register whose parts do not belong together signs nothing.
 func TestMismatchedMaterial(t *testing.T) {
 	w := newWorld(t)

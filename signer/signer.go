@@ -2,7 +2,7 @@
 //
 //	api ─► Signer.Sign ─► keystore key ─► token session
 //	  1 entitled      the client and its grant; an unentitled caller learns nothing else
-//	  2 licence       the owner's licence allows its seals to be used
+//	  2 licence       the owner's licence allows its seals to be used; an institution's own seal has a standing delegation in its place
 //	  3 seal          the seal is active
 //	  4 certificate   seal and certificate are valid now and belong together
 //	  5 approved      the owner's approval or delegation covers exactly this
@@ -19,8 +19,7 @@
 // An owner's approval names the document, the placement and the purpose, not the kind of signature: that is the grant's and the delegation's to
 // bound.
 //
-// Limits: no HTTP, no module, no clock but its own. A seal that has no licence behind it (an institution's own) is refused by name
-// until a ceremony can sign its standing delegation.
+// Limits: no HTTP, no module, no clock but its own.
 package signer
 
 import (

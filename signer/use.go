@@ -75,7 +75,7 @@ func (s *Signer) entitled(ctx context.Context, u *use) error {
 	if err != nil && !unknown {
 		return err
 	}
-	u.seal, u.version, u.want.SealType, u.want.USCC = rec, version, rec.Type, rec.USCC
+	u.seal, u.version, u.want.SealType, u.want.USCC, u.want.Institutional = rec, version, rec.Type, rec.USCC, rec.Institutional
 	if u.grant, err = s.cfg.Access.Entitled(ctx, u.actor, u.want, u.req.consent()); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Signer) entitled(ctx context.Context, u *use) error {
 // licensed is question 2.
 func (s *Signer) licensed(ctx context.Context, u *use) error {
 	if u.seal.Institutional {
-		return fmt.Errorf("seal %s: %w", u.req.Seal, ErrInstitutional)
+		return s.standing(ctx, u)
 	}
 	l, version, err := s.cfg.Licences.Standing(ctx, u.seal.USCC)
 	if errors.Is(err, licence.ErrUnknown) {
@@ -101,6 +101,21 @@ func (s *Signer) licensed(ctx context.Context, u *use) error {
 		return fmt.Errorf("licence is %s: %w", l.Status, ErrLicenceInactive)
 	}
 	u.licence, u.expect = l.Version, append(u.expect, licence.Expect(u.seal.USCC, version))
+	return nil
+}
+
+// standing is question 2, and answers question 5, for an institution's own seal: a ceremony's standing delegation covers exactly this.
+func (s *Signer) standing(ctx context.Context, u *use) error {
+	if u.req.Approval != nil {
+		return fmt.Errorf("seal %s takes no approval: %w", u.req.Seal, ErrInstitutional)
+	}
+	c, err := s.cfg.Access.CheckStanding(ctx, u.req.Delegation, u.want)
+	if errors.Is(err, access.ErrNoStanding) {
+		return fmt.Errorf("seal %s: %w: %w", u.req.Seal, ErrInstitutional, err)
+	} else if err != nil {
+		return fmt.Errorf("standing delegation: %w", err)
+	}
+	u.evidence, u.expect, u.spend = c, append(u.expect, c.Expect...), append(u.spend, c.Spend...)
 	return nil
 }
 
@@ -144,6 +159,9 @@ func (u *use) equipped() error {
 func (s *Signer) approved(ctx context.Context, u *use) error {
 	u.doc = u.req.open(u.profile, s.cfg.Limits)
 	u.want.Document, u.want.Placement = u.doc.Digest(), u.doc.Placement()
+	if u.seal.Institutional {
+		return nil // its standing delegation was the answer to question 2
+	}
 	c, err := s.cfg.Access.Clear(ctx, u.grant, u.req.consent(), u.want)
 	if err != nil {
 		return err

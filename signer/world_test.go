@@ -202,7 +202,7 @@ func (w *world) restart(t testing.TB) {
 
 func (w *world) owner(ctx context.Context, esid string) (access.Owner, error) {
 	s, _, err := w.reg.Seal(ctx, esid)
-	return access.Owner{USCC: s.USCC, SealType: s.Type}, err
+	return access.Owner{USCC: s.USCC, SealType: s.Type, Institutional: s.Institutional}, err
 }
 
 func (w *world) refusal(e audit.Event) {

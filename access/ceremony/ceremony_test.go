@@ -25,6 +25,7 @@ func TestRules(t *testing.T) {
 		"renew-key": "s/xa", "destroy-key": "s/xa", "destroy-orphan": "s/xa", "make-kek": "s/xa", "retire-kek": "s/xa", "destroy-kek": "s/xa", "replicate-kek": "s/xa",
 		"make-replicated-kek": "s/xa",
 		"clear-pin-latch":     "s/xa", "register-operator": "x/sa",
+		"make-institutional-seal": "s/xa", "delegate-standing": "x/sa", "revoke-standing": "x/sa",
 	}
 	if len(want) != len(ceremony.Actions()) {
 		t.Errorf("%d actions, %d spelt here", len(ceremony.Actions()), len(want))
@@ -54,8 +55,9 @@ func TestRules(t *testing.T) {
 func TestRolesAtTheDesk(t *testing.T) {
 	w := newWorld(t)
 	steps := map[ceremony.Action]string{"renew-key": "purpose: audit", "destroy-key": "key: 00112233445566778899aabbccddeeff", "clear-pin-latch": "token: '1234'",
-		"register-operator": "name: 示例\n    role: operator-audit\n    person: p\n    csr: x"}
-	for n, action := range []ceremony.Action{"renew-key", "destroy-key", "clear-pin-latch", "register-operator"} {
+		"register-operator": "name: 示例\n    role: operator-audit\n    person: p\n    csr: x", "make-institutional-seal": "filing: F1", "revoke-standing": "delegation: d",
+		"delegate-standing": "delegation: d\n    seal: '1'\n    client: appliance\n    purposes: p\n    kinds: ofd\n    from: 2030-01-01T00:00:00Z\n    until: 2030-12-31T00:00:00Z\n    count: '1'"}
+	for n, action := range []ceremony.Action{"renew-key", "destroy-key", "clear-pin-latch", "register-operator", "make-institutional-seal", "delegate-standing", "revoke-standing"} {
 		for _, asker := range []person{w.system, w.keeper, w.aud} {
 			text := fmt.Sprintf("ceremony: 1\nappliance: sealkeeper-demo\ntitle: 示例 %d %s\nreason: 演示数据\nexpires: 2030-01-02T08:00:00Z\napprovals: 2\nsteps:\n  - action: %s\n    %s\n",
 				n, asker.Role, action, steps[action])

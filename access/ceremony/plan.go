@@ -46,6 +46,17 @@ type Step struct {
 	Role    string `yaml:"role" json:"role,omitempty"`
 	Person  string `yaml:"person" json:"person,omitempty"`
 	CSR     string `yaml:"csr" json:"csr,omitempty"` // PEM certificate request
+
+	// Of institutions' own seals and the standing delegations over them. Lists have commas between, in alphabetical order.
+	Filing     string `yaml:"filing" json:"filing,omitempty"` // number under which the impression was filed
+	Delegation string `yaml:"delegation" json:"delegation,omitempty"`
+	Seal       string `yaml:"seal" json:"seal,omitempty"`     // esID
+	Client     string `yaml:"client" json:"client,omitempty"` // a client's identifier, or "appliance" for this one itself
+	Purposes   string `yaml:"purposes" json:"purposes,omitempty"`
+	Kinds      string `yaml:"kinds" json:"kinds,omitempty"`
+	From       string `yaml:"from" json:"from,omitempty"` // as expires of a plan
+	Until      string `yaml:"until" json:"until,omitempty"`
+	Count      string `yaml:"count" json:"count,omitempty"` // decimal
 }
 
 // file is a plan as written.
@@ -104,7 +115,8 @@ func (p Plan) check() error {
 // fields lists a step's values by name, in the order of the canonical form.
 func (s Step) fields() []field {
 	return []field{{"purpose", s.Purpose, 32}, {"key", s.Key, 32}, {"token", s.Token, 64}, {"name", s.Name, 128}, {"role", s.Role, 32},
-		{"person", s.Person, 64}, {"csr", s.request(), 8192}}
+		{"person", s.Person, 64}, {"csr", s.request(), 8192}, {"filing", s.Filing, 64}, {"delegation", s.Delegation, 64}, {"seal", s.Seal, 64},
+		{"client", s.Client, 64}, {"purposes", s.Purposes, 1024}, {"kinds", s.Kinds, 64}, {"from", s.From, 20}, {"until", s.Until, 20}, {"count", s.Count, 20}}
 }
 
 // request is the certificate request on one line.
@@ -177,7 +189,8 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 //	expires:<YYYY-MM-DDTHH:MM:SSZ>
 //	approvals:<decimal>
 //	step:<action>
-//	<field of the step>:<value>            in the order purpose, key, token, name, role, person, csr (base64 of its DER)
+//	<field of the step>:<value>            in the order purpose, key, token, name, role, person, csr (base64 of its DER),
+//	                                       filing, delegation, seal, client, purposes, kinds, from, until, count
 //
 // with step and its fields once per step. How the plan was laid out as YAML does not matter, and comments do not count.
 func (p Plan) Canonical() ([]byte, error) {

@@ -22,6 +22,10 @@ const (
 	ReplicateKEK     Action = "replicate-kek"       // one that the vendor's means cloned into another token is taken on record there
 	ClearPINLatch    Action = "clear-pin-latch"     // let the token's PIN be tried again
 	RegisterOperator Action = "register-operator"   // an officer's client certificate
+
+	MakeInstitutional Action = "make-institutional-seal" // an institution's own seal, from the impression it filed
+	DelegateStanding  Action = "delegate-standing"       // what takes the place of a licence for such a seal
+	RevokeStanding    Action = "revoke-standing"
 )
 
 // rule says who asks for an action, who approves it, how many persons at least, and which fields its step takes.
@@ -50,6 +54,10 @@ var rules = map[Action]rule{
 	ReplicateKEK:     {system, notSystem, 2, []string{"key", "token"}},
 	ClearPINLatch:    {system, notSystem, 1, []string{"token"}},
 	RegisterOperator: {security, notKeepers, 1, []string{"name", "role", "person", "csr"}},
+
+	MakeInstitutional: {system, notSystem, 2, []string{"filing"}},
+	DelegateStanding:  {security, notKeepers, 2, []string{"delegation", "seal", "client", "purposes", "kinds", "from", "until", "count"}},
+	RevokeStanding:    {security, notKeepers, 1, []string{"delegation"}},
 }
 
 // Actions returns every action in alphabetical order.

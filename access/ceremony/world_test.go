@@ -152,6 +152,8 @@ func (w *world) open(fresh bool) {
 			ceremony.ClearPINLatch:    {Finish: w.finish},
 			ceremony.RenewKey:         {Prepare: w.prepare},
 			ceremony.RegisterOperator: {Prepare: w.prepare},
+
+			ceremony.MakeInstitutional: {Prepare: w.prepare}, ceremony.DelegateStanding: {Prepare: w.prepare}, ceremony.RevokeStanding: {Prepare: w.prepare},
 		}})
 	w.must(err)
 }

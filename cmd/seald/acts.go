@@ -35,6 +35,10 @@ func (a *appliance) acts() map[ceremony.Action]ceremony.Act {
 		ceremony.DestroyKEK:       {Prepare: a.prepareKEK, Finish: a.destroyKEK},
 		ceremony.ClearPINLatch:    {Prepare: a.prepareLatch, Finish: a.finishLatch},
 		ceremony.RegisterOperator: {Prepare: a.prepareOperator},
+
+		ceremony.MakeInstitutional: {Prepare: a.prepareInstitutional},
+		ceremony.DelegateStanding:  {Prepare: a.prepareStanding},
+		ceremony.RevokeStanding:    {Prepare: a.prepareRevocation},
 	}
 }
 
@@ -88,6 +92,9 @@ func (a *appliance) sealOver(ctx context.Context, k keystore.Listed) error {
 			return refuse("seal %s is %s and signs documents with key %s; cancel it first", s.ESID, s.State, k.ID)
 		}
 		return err
+	}
+	if kind == "ceremony" { // an institution's own seal, whose key's label says which
+		return a.institutionOver(ctx, k)
 	}
 	o, _, err := a.register.Order(ctx, of)
 	if err != nil {

@@ -119,7 +119,7 @@ func owner(r *register.Register) func(context.Context, string) (access.Owner, er
 		if errors.Is(err, register.ErrUnknown) {
 			return access.Owner{}, fmt.Errorf("%w: %w", store.ErrNotFound, err)
 		}
-		return access.Owner{USCC: s.USCC, SealType: s.Type}, err
+		return access.Owner{USCC: s.USCC, SealType: s.Type, Institutional: s.Institutional}, err
 	}
 }
 
@@ -188,6 +188,9 @@ func (a *appliance) issuanceConfig() (issuance.Config, error) {
 	_, cfg.Notices = a.cfg.Connectors.system(sysNotice)
 	var err error
 	if cfg.PublicSecurity, err = points(a.cfg.Sources.PublicSecurity); err != nil {
+		return cfg, err
+	}
+	if cfg.Institutions, err = points(a.cfg.Sources.Registration); err != nil {
 		return cfg, err
 	}
 	cfg.ELicence, err = points(a.cfg.Sources.ELicence)

@@ -35,26 +35,28 @@ var (
 
 // Impression (印模) is everything about a filed picture but the picture.
 type Impression struct {
-	ID         string    `json:"id"` // 32 hexadecimal digits
-	Filing     string    `json:"filing"`
-	SealCode   string    `json:"seal_code,omitempty"`
-	Type       string    `json:"type"`
-	USCC       string    `json:"uscc"`
-	Name       string    `json:"name"`
-	Format     string    `json:"format"`
-	WidthMM    float64   `json:"width_mm"`
-	HeightMM   float64   `json:"height_mm"`
-	Size       int       `json:"size"`       // bytes of the image file
-	SM3        string    `json:"sm3"`        // of the image file
-	SHA256     string    `json:"sha256"`     // of the image file
-	PayloadSM3 string    `json:"payload"`    // of the signed payload
-	Signature  []byte    `json:"signature"`  // of the sender, over the payload that is kept encrypted
-	Derivation string    `json:"derivation"` // how the picture of the seal is derived and how far it overlaps, filled by issuance
-	Order      string    `json:"order"`
-	Engraver   string    `json:"engraver,omitempty"`
-	FiledAt    time.Time `json:"filed_at"`
-	ReceivedAt time.Time `json:"received_at"`
-	Warnings   []string  `json:"warnings,omitempty"`
+	ID         string  `json:"id"` // 32 hexadecimal digits
+	Filing     string  `json:"filing"`
+	SealCode   string  `json:"seal_code,omitempty"`
+	Type       string  `json:"type"`
+	USCC       string  `json:"uscc"`
+	Name       string  `json:"name"`
+	Format     string  `json:"format"`
+	WidthMM    float64 `json:"width_mm"`
+	HeightMM   float64 `json:"height_mm"`
+	Size       int     `json:"size"`       // bytes of the image file
+	SM3        string  `json:"sm3"`        // of the image file
+	SHA256     string  `json:"sha256"`     // of the image file
+	PayloadSM3 string  `json:"payload"`    // of the signed payload
+	Signature  []byte  `json:"signature"`  // of the sender, over the payload that is kept encrypted
+	Derivation string  `json:"derivation"` // how the picture of the seal is derived and how far it overlaps, filled by issuance
+	Order      string  `json:"order"`
+	// Institution: of an institution's own seal, filed under its own signature, without an order.
+	Institution bool      `json:"institution,omitempty"`
+	Engraver    string    `json:"engraver,omitempty"`
+	FiledAt     time.Time `json:"filed_at"`
+	ReceivedAt  time.Time `json:"received_at"`
+	Warnings    []string  `json:"warnings,omitempty"`
 }
 
 // filedRecord is the detail of an impression-filed record.
@@ -83,6 +85,18 @@ type Entry struct {
 	// Person is whose name a name seal shows, empty for the others: people of one name, or one person with two enterprises, have
 	// seals of one picture.
 	Person string
+	// Institution: the impression is of an institution's own seal.
+	Institution bool
+}
+
+// ByFiling finds the impression that was filed under a number.
+func (r *Register) ByFiling(ctx context.Context, number string) (Impression, error) {
+	var b boundTo
+	if _, err := r.read(ctx, byFiling, number, &b); err != nil {
+		return Impression{}, err
+	}
+	i, _, err := r.Impression(ctx, b.ID)
+	return i, err
 }
 
 // Filed finds the impression of a filing number. ErrFilingReused when its content was another.
@@ -107,7 +121,7 @@ func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, e 
 	if err != nil {
 		return i, Draft{}, err
 	}
-	i.Order, i.Derivation = e.Order, e.Derivation
+	i.Order, i.Derivation, i.Institution = e.Order, e.Derivation, e.Institution
 	var d Draft
 	if err := r.bind(ctx, &d, i, e.Person); err != nil {
 		return i, d, err

@@ -146,7 +146,11 @@ func (s Seal) move(was Seal, to State, at store.Version, c Change) (Seal, Draft,
 	err := errors.Join(
 		d.put(seals, s.ESID, s, at),
 		d.record(audit.Event{Kind: audit.KindSealState, Actor: c.Actor, Subject: s.ESID,
-			Detail: stateRecord{was.State, to, c.Reason, c.Evidence}, Result: s}),
+			Detail: stateRecord{was.State, to, c.Reason, c.Evidence}, Result: s}))
+	if s.Institutional {
+		return s, d, err // nobody outside filed its impression
+	}
+	err = errors.Join(err,
 		d.notify(Notice{Kind: audit.KindSealState, At: c.Time.UTC(), USCC: s.USCC, Name: s.Enterprise, ESID: s.ESID, Type: s.Type,
 			State: string(to), Reason: string(c.Reason)}),
 	)
@@ -169,20 +173,26 @@ type storedCertificate struct {
 }
 
 // Enter drafts the entry of a finished seal: record, seal data and certificate, each for the first and only time, the division's
-// running number, the pending filing and the notice. The number was given by Number; that nobody else has it is part of the commit.
+// running number, the pending filing and the notice. The number was given by Number; that nobody else has it is part of the commit. An
+// institution's own seal is active from the start, since its ceremony takes it over, and is not filed with public security.
 func (n NewSeal) Enter() (Seal, Draft, error) {
 	var d Draft
 	s := n.Seal
 	cert, esl := sha256.Sum256(n.Certificate), sha256.Sum256(n.ESL)
 	s.State, s.CertSHA256, s.ESLSHA256 = Made, hex.EncodeToString(cert[:]), hex.EncodeToString(esl[:])
-	err := errors.Join(
-		d.put(seals, s.ESID, s, 0),
-		d.put(certificates, s.ESID, storedCertificate{n.Certificate, n.Chain}, 0),
+	if s.Institutional {
+		s.State, s.CollectedAt = Active, s.MadeAt
+	}
+	err := errors.Join(d.put(seals, s.ESID, s, 0), d.put(certificates, s.ESID, storedCertificate{n.Certificate, n.Chain}, 0))
+	d.putRaw(esls, s.ESID, n.ESL, 0)
+	if s.Institutional {
+		return s, d, err
+	}
+	err = errors.Join(err,
 		d.put(filings, s.ESID, Filed{State: FilingPending, Since: s.MadeAt}, 0),
 		d.notify(Notice{Kind: "seal-made", At: s.MadeAt, USCC: s.USCC, Name: s.Enterprise, Order: s.Order, ESID: s.ESID, Type: s.Type,
 			Filing: n.Filing, Until: s.NotAfter}),
 	)
-	d.putRaw(esls, s.ESID, n.ESL, 0)
 	return s, d, err
 }
 

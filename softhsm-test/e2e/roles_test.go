@@ -51,6 +51,8 @@ var matrix = map[string]route{
 	"GET /v1/licences/{uscc}":                   {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
 	"GET /v1/licences/{uscc}/versions":          {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
 	"POST /v1/impressions":                      {[]string{"public-security"}, unsigned},
+	"POST /v1/institutions/impressions":         {[]string{"system", "registration"}, unsigned},
+	"GET /v1/standing-delegations":              {[]string{"department", "security", "audit", "e-licence"}, ""},
 	"GET /v1/impressions/{id}":                  {[]string{"system", "security", "audit"}, ""},
 	"GET /v1/orders":                            {[]string{"system", "security", "audit", "registration", "e-licence"}, ""},
 	"GET /v1/orders/{id}":                       {[]string{"system", "security", "audit", "registration", "e-licence"}, ""},

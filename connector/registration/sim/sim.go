@@ -9,6 +9,8 @@ import (
 
 	"sealkeeper/internal/envelope"
 	"sealkeeper/internal/gm/softkey"
+	"sealkeeper/issuance"
+	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
 )
 
@@ -18,6 +20,11 @@ type System struct{ Key *softkey.Key }
 // Sign puts an event into its signed envelope, whatever it says: tests send wrong ones too.
 func (s System) Sign(ev licence.Event) (envelope.Envelope, error) {
 	return envelope.Seal(licence.EventKind, ev, s.Key.Sign)
+}
+
+// Institution puts the impression of the authority's own seal into its signed envelope.
+func (s System) Institution(f register.Filing) (envelope.Envelope, error) {
+	return envelope.Seal(issuance.InstitutionKind, f, s.Key.Sign)
 }
 
 // Event states a change of one enterprise's registration at a time.
