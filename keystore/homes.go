@@ -25,7 +25,7 @@ const (
 func KnownPurpose(p Purpose) bool {
 	switch p {
 	case PurposeSeal, PurposeMaker, PurposeSM2Root, PurposeSM2Issuing, PurposeAudit, PurposeTLSRoot, PurposeTLSClient, PurposeTSASM2, PurposeTSAP256,
-		PurposeDocument, PurposeKEK, PurposeBinder:
+		PurposeStatement, PurposeDocument, PurposeKEK, PurposeBinder:
 		return true
 	}
 	year, ok := strings.CutPrefix(string(p), "impression-")

@@ -42,9 +42,10 @@ const (
 	PurposeAudit      Purpose = "audit"
 	PurposeTLSRoot    Purpose = "tls-root"
 	PurposeTLSClient  Purpose = "tls-client"
-	PurposeTSASM2     Purpose = "tsa-sm2"  // signs time stamps over SM3 imprints
-	PurposeTSAP256    Purpose = "tsa-p256" // signs time stamps over SHA-256 imprints
-	PurposeDocument   Purpose = "document" // a seal's companion key for formats that know no SM2
+	PurposeTSASM2     Purpose = "tsa-sm2"   // signs time stamps over SM3 imprints
+	PurposeTSAP256    Purpose = "tsa-p256"  // signs time stamps over SHA-256 imprints
+	PurposeStatement  Purpose = "statement" // signs what the appliance states in its own name
+	PurposeDocument   Purpose = "document"  // a seal's companion key for formats that know no SM2
 )
 
 // ImpressionPurpose is the purpose of the key that encrypts the data keys of one year's impressions.

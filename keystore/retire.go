@@ -58,7 +58,7 @@ func (k *Keystore) Certificate(ctx context.Context, id ID) ([]byte, error) {
 
 // Own lists the purposes of the appliance's own keys, of which there are few; keys of impressions and seals are not among them.
 func Own() []Purpose {
-	return []Purpose{PurposeSM2Root, PurposeSM2Issuing, PurposeMaker, PurposeAudit, PurposeTLSRoot, PurposeTLSClient, PurposeTSASM2, PurposeTSAP256, PurposeKEK, PurposeBinder}
+	return []Purpose{PurposeSM2Root, PurposeSM2Issuing, PurposeMaker, PurposeAudit, PurposeTLSRoot, PurposeTLSClient, PurposeTSASM2, PurposeTSAP256, PurposeStatement, PurposeKEK, PurposeBinder}
 }
 
 // Listed is a key as officers see it.

@@ -7,7 +7,8 @@
 //
 //	signed event ─► Prepare ─► Change{Put, Expect, Audit} ─► the caller's commit
 //	Standing (hot, small) · Current · At(as of) · Versions
+//	licence file ─► ArchiveFile ─► FileChange{Put, Expect, Audit} ─► the caller's commit; File · FileBytes · FilesOf
 //
 // Limits: one entity's events must arrive in their order; effects lie never in the future. Certificates other than the business licence
-// and the licence file itself are not kept here yet.
+// are not kept here.
 package licence

@@ -31,7 +31,9 @@ var (
 )
 
 // Collections lists what this package stores.
-func Collections() []*store.Collection { return []*store.Collection{standings, versions, events} }
+func Collections() []*store.Collection {
+	return []*store.Collection{standings, versions, events, files, fileBytes}
+}
 
 // Library answers for licences. It is safe for concurrent use.
 type Library struct {

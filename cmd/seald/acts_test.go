@@ -290,10 +290,10 @@ func TestRenewMaker(t *testing.T) {
 	}
 }
 
-// TestRenewStamps: the keys of time stamps, of both algorithms, and what is not renewed this way.
+// TestRenewStamps: the keys of time stamps, of both algorithms, that of statements, and what is not renewed this way.
 func TestRenewStamps(t *testing.T) {
 	b := newBureau(t)
-	for _, p := range []keystore.Purpose{keystore.PurposeTSASM2, keystore.PurposeTSAP256} {
+	for _, p := range []keystore.Purpose{keystore.PurposeTSASM2, keystore.PurposeTSAP256, keystore.PurposeStatement} {
 		old := b.key(p).ID()
 		if _, err := b.carry(access.RoleSystem, "action: renew-key\npurpose: "+string(p)); err != nil || b.key(p).ID() == old {
 			t.Errorf("%s: %v", p, err)
@@ -304,7 +304,7 @@ func TestRenewStamps(t *testing.T) {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
-	b.restart() // openStamps refuses a certificate that is not the key's
+	b.restart() // openStamps and openStatements refuse certificates that are for something else
 }
 
 // TestDestroyOrphan: an object that nobody claims goes; one with a record does not, and neither does one that is not there.

@@ -124,6 +124,8 @@ type PKIConfig struct {
 	// TSASM2 and TSAP256 certify the keys of the time-stamp authority, under the SM2 and the P-256 hierarchy. Without both there is none.
 	TSASM2  string `yaml:"tsa_sm2"`
 	TSAP256 string `yaml:"tsa_p256"`
+	// Statement certifies the key of what the appliance states in its own name. Without it there are no archive receipts.
+	Statement string `yaml:"statement"`
 }
 
 // TSAConfig says who stamps the time of signatures, and what happens when nobody can.
@@ -247,7 +249,7 @@ func (c *Config) resolve(base string) {
 		t.resolve(base)
 	}
 	for _, p := range []*string{&c.Store.Path, &c.Profiles, &c.TLS.Certificate, &c.TLS.Key,
-		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.TSA.Roots} {
+		&c.TLS.ClientCA, &c.PKI.Root, &c.PKI.Issuing, &c.PKI.Maker, &c.PKI.TSASM2, &c.PKI.TSAP256, &c.PKI.Statement, &c.TSA.Roots} {
 		*p = under(base, *p)
 	}
 	c.Verification.resolve(base)

@@ -25,6 +25,7 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/signer"
+	"sealkeeper/signer/statement"
 	"sealkeeper/signer/tsa"
 )
 
@@ -45,6 +46,9 @@ type appliance struct {
 	signer    *signer.Signer
 	stamps    *tsa.Service // nil without an embedded time-stamp authority
 	outside   *outside
+
+	statements *statement.Service // nil without a key of statements
+
 	issued    [][]byte // the SM2 chain: root, issuing, maker, DER
 	judge     *judging
 	started   time.Time
@@ -75,7 +79,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openWork, a.openOutside, a.openCeremonies} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openOutside, a.openCeremonies} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -69,6 +69,7 @@ func wanted(now time.Time) []keystore.Want {
 		a hsm.Algorithm
 	}{{keystore.PurposeSM2Root, hsm.SM2}, {keystore.PurposeSM2Issuing, hsm.SM2}, {keystore.PurposeMaker, hsm.SM2}, {keystore.PurposeAudit, hsm.SM2},
 		{keystore.PurposeTLSRoot, hsm.ECDSAP256}, {keystore.PurposeTLSClient, hsm.ECDSAP256}, {keystore.PurposeTSASM2, hsm.SM2}, {keystore.PurposeTSAP256, hsm.ECDSAP256},
+		{keystore.PurposeStatement, hsm.SM2},
 		{keystore.ImpressionPurpose(now.Year()), hsm.AES256}} {
 		all = append(all, keystore.Want{Purpose: w.p, Label: labelPrefix + string(w.p), Algorithm: w.a})
 	}
@@ -237,7 +238,7 @@ func (c *founding) certifyTLS(ctx context.Context) error {
 	return errors.Join(writeCertificates(c.cfg.TLS.ClientCA, issuingDER, rootDER), c.certifyServer(issuingDER))
 }
 
-// certifyTSA certifies the two keys of the time-stamp authority, each under its own hierarchy.
+// certifyTSA certifies the two keys of the time-stamp authority, each under its own hierarchy, beside the key of statements.
 func (c *founding) certifyTSA(ctx context.Context) error {
 	sm2, err := c.sm2.IssueTSA(ctx, c.made[keystore.PurposeTSASM2].Public(), c.name("Time Stamp SM2"))
 	if err != nil {
@@ -247,8 +248,12 @@ func (c *founding) certifyTSA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.tell("certificates: time stamps, SM2 and P-256")
-	return errors.Join(writeCertificates(c.cfg.PKI.TSASM2, sm2), writeCertificates(c.cfg.PKI.TSAP256, p256))
+	own, err := c.sm2.IssueStatement(ctx, c.made[keystore.PurposeStatement].Public(), c.name("Statements"))
+	if err != nil {
+		return err
+	}
+	c.tell("certificates: time stamps, SM2 and P-256; statements")
+	return errors.Join(writeCertificates(c.cfg.PKI.Statement, own), writeCertificates(c.cfg.PKI.TSASM2, sm2), writeCertificates(c.cfg.PKI.TSAP256, p256))
 }
 
 // certifyServer makes the server's own key, a 0400 file: /readyz must answer when the token is gone.

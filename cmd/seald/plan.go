@@ -121,7 +121,7 @@ func (p *Plan) config() *Config {
 		Connectors: p.Config.Connectors,
 		Store:      StoreConfig{Path: at("sealkeeper.db")},
 		TLS:        TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
-		PKI:        PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem")}}
+		PKI:        PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem"), Statement: at("statement.pem")}}
 	c.defaults()
 	return c
 }

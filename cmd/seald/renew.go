@@ -40,6 +40,9 @@ var renewals = map[keystore.Purpose]renewal{
 	keystore.PurposeTSAP256: {hsm.ECDSAP256, "Time Stamp P-256", func(_ context.Context, a *appliance, k *keystore.Key, subject pkix.Name) ([]byte, error) {
 		return a.tls.IssueTSA(k.Standard(), subject)
 	}},
+	keystore.PurposeStatement: {hsm.SM2, "Statements", func(ctx context.Context, a *appliance, k *keystore.Key, subject pkix.Name) ([]byte, error) {
+		return a.authority.IssueStatement(ctx, k.Public(), subject)
+	}},
 }
 
 // renewed is the result of a renewal: what verifiers need from now on.

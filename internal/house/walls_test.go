@@ -31,6 +31,8 @@ var deep = []wall{
 	{"signer/timestamp", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access", "github.com/miekg"}, "keys and serial numbers come through small interfaces"},
 	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
 		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
+	{"signer/verify/stated", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/statement", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
+	{"signer/statement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/verify", "net/http"}, "the key comes through a small interface"},
 	{"signer/verify/pdf", []string{"sealkeeper/", "image"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/verify/trust", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "net/http"}, "lists come as bytes"},
 	{"signer/placement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/ofd", "sealkeeper/signer/verify"}, "places, whatever the container"},

@@ -15,18 +15,32 @@ import (
 var (
 	oidExtKeyUsage     = asn1.ObjectIdentifier{2, 5, 29, 37}
 	oidTimeStamping    = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}  // RFC 3161 §2.3
+	oidStatement       = asn1.ObjectIdentifier{1, 2, 3, 4, 2, 2}           // docs/adr/0026-statements-and-the-licence-archive.md
 	oidDocumentSigning = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 36} // RFC 9336
 )
 
 // timeStamping is the extension that makes a certificate a time-stamp authority's: critical, this one purpose and no other (RFC 3161 §2.3).
 // The template's own field cannot be critical.
-func timeStamping() (pkix.Extension, error) {
-	v, err := asn1.Marshal([]asn1.ObjectIdentifier{oidTimeStamping})
+func timeStamping() (pkix.Extension, error) { return alone(oidTimeStamping) }
+
+func alone(purpose asn1.ObjectIdentifier) (pkix.Extension, error) {
+	v, err := asn1.Marshal([]asn1.ObjectIdentifier{purpose})
 	return pkix.Extension{Id: oidExtKeyUsage, Critical: true, Value: v}, err
 }
 
 // IssueTSA certifies the SM2 key of the time-stamp authority.
 func (e *Embedded) IssueTSA(ctx context.Context, pub *gm.PublicKey, subject pkix.Name) (der []byte, err error) {
+	return e.issueFor(ctx, oidTimeStamping, pub, subject)
+}
+
+// IssueStatement certifies the key of what the appliance states in its own name, for nothing else. It lives as long as that of time stamps:
+// statements are kept for years.
+func (e *Embedded) IssueStatement(ctx context.Context, pub *gm.PublicKey, subject pkix.Name) (der []byte, err error) {
+	return e.issueFor(ctx, oidStatement, pub, subject)
+}
+
+// issueFor certifies a key of the appliance's own for one purpose, critical and alone.
+func (e *Embedded) issueFor(ctx context.Context, purpose asn1.ObjectIdentifier, pub *gm.PublicKey, subject pkix.Name) ([]byte, error) {
 	if err := checkName(subject); err != nil {
 		return nil, err
 	}
@@ -34,7 +48,7 @@ func (e *Embedded) IssueTSA(ctx context.Context, pub *gm.PublicKey, subject pkix
 	if err != nil {
 		return nil, err
 	}
-	ext, err := timeStamping()
+	ext, err := alone(purpose)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the key purpose: %w", err)
 	}

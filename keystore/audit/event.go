@@ -29,6 +29,7 @@ const (
 	KindKeyRetired     = "key-retired" // another key of the same purpose took its place
 	KindKeyDestroyed   = "key-destroyed"
 	KindLicenceEvent   = "licence-event"
+	KindLicenceFile    = "licence-file" // a licence file entered the archive
 	KindImpression     = "impression-filed"
 	KindImpressionRead = "impression-read" // an impression was decrypted, with the purpose
 	KindOrder          = "order"           // an order changed its state
