@@ -158,6 +158,10 @@ func (s *Signer) attempt(ctx context.Context, actor access.Actor, r Request) (Re
 	if err != nil || u == nil {
 		return rel, err
 	}
+	return s.commit(ctx, u)
+}
+
+func (s *Signer) commit(ctx context.Context, u *use) (Released, error) {
 	receipt, err := s.cfg.Store.Commit(ctx, u.mutation())
 	return s.settle(ctx, u, receipt, err)
 }
@@ -165,6 +169,15 @@ func (s *Signer) attempt(ctx context.Context, actor access.Actor, r Request) (Re
 // make goes from the request to a signed document that only its record still holds back. A request that was answered before comes back
 // as Released, with no use.
 func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use, Released, error) {
+	u, rel, err := s.decide(ctx, actor, r)
+	if u == nil || err != nil {
+		return nil, rel, err
+	}
+	return s.finish(ctx, u, s.sign)
+}
+
+// decide is the half before the key: every question of law 3 in its order, and what is to be signed laid out.
+func (s *Signer) decide(ctx context.Context, actor access.Actor, r Request) (*use, Released, error) {
 	if err := s.check(r); err != nil {
 		return nil, Released{}, err
 	}
@@ -172,15 +185,27 @@ func (s *Signer) make(ctx context.Context, actor access.Actor, r Request) (*use,
 		return nil, rel, err
 	}
 	u := s.begin(actor, r)
-	for _, step := range []func(context.Context, *use) error{
-		s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.covered, s.laidOut, s.sign, s.stamp, s.embed, s.recorded,
-	} {
+	for _, step := range [...]step{s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut} {
 		if err := step(ctx, u); err != nil {
 			return s.broken(ctx, u, err)
 		}
 	}
 	return u, Released{}, nil
 }
+
+// finish is the half from the key on: signed is the step that comes by the signature, verified in software; what follows is the same for a key in the
+// appliance's tokens and for one outside.
+func (s *Signer) finish(ctx context.Context, u *use, signed step) (*use, Released, error) {
+	for _, step := range [...]step{signed, s.stamp, s.embed, s.recorded} {
+		if err := step(ctx, u); err != nil {
+			return s.broken(ctx, u, err)
+		}
+	}
+	return u, Released{}, nil
+}
+
+// step is one of the steps above; it fills in the use.
+type step = func(context.Context, *use) error
 
 // check refuses what this appliance cannot do for anybody.
 func (s *Signer) check(r Request) error {
