@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -86,7 +85,7 @@ func (a *appliance) resynchronise() func(context.Context, audit.Actor) (bool, er
 
 // hold keeps the signer from using a key for what could not be recorded, or not be covered.
 func (a *appliance) hold() error {
-	if err := a.store.Health(); errors.Is(err, keystore.ErrFull) {
+	if err := a.store.Full(); err != nil {
 		return err
 	}
 	return a.audit.Overdue()

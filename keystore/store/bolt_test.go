@@ -310,6 +310,7 @@ func TestReserve(t *testing.T) {
 		_, err := r.b.Commit(t.Context(), Mutation{Audit: record("r"), Spend: []Spend{{Counter: "c", N: 1}}})
 		r.want(err, want, what)
 		r.want(err, ErrUnavailable, what)
+		r.want(r.b.Full(), want, what+": full")
 		r.want(r.b.Health(), want, what+": health")
 		if n := r.b.State().Size; n != 1 {
 			t.Errorf("%s: %d records", what, n)
@@ -323,6 +324,7 @@ func TestReserve(t *testing.T) {
 	refused("nobody can say", io)
 	lost.Store(nil)
 	space.Store(64 << 20)
+	r.must(r.b.Full())
 	r.must(r.b.Health())
 	r.commit(Mutation{Audit: record("r"), Spend: []Spend{{Counter: "c", N: 1}}})
 	if n, _ := r.b.Counter(t.Context(), "c"); n != 1 {

@@ -30,6 +30,14 @@ func (b *Bolt) room() error {
 	return err
 }
 
+// Full returns nil unless the last commit found no room and there is none still. It costs nothing while there is room.
+func (b *Bolt) Full() error {
+	if !b.full.Load() {
+		return nil
+	}
+	return b.room()
+}
+
 // free is the space that an ordinary user may still fill, in bytes.
 func free(dir string) (int64, error) {
 	var s syscall.Statfs_t
