@@ -40,6 +40,7 @@ type Access struct {
 	devices     store.Decoded[bound]
 	delegations store.Decoded[Registered]
 	standings   store.Decoded[Standing]
+	sharing     store.Decoded[SharingGrant]
 }
 
 // New takes the open store. Audience and Owner are required.
@@ -60,7 +61,7 @@ func (a *Access) now() time.Time { return a.cfg.Now().UTC() }
 
 // Collections lists what this package stores.
 func Collections() []*store.Collection {
-	return []*store.Collection{Clients, persons, Grants, Devices, Delegations, Standings}
+	return []*store.Collection{Clients, persons, Grants, Devices, Delegations, Standings, sharingGrants}
 }
 
 // Change is what an act adds to its caller's commit: store pieces and the record's evidence.

@@ -144,7 +144,7 @@ func SpendError(counter string) error {
 	switch kind {
 	case "nonce":
 		return ErrApprovalReplayed
-	case "grant":
+	case "grant", "sharing":
 		return ErrGrantSpent
 	case "delegation", "standing":
 		return ErrDelegationSpent

@@ -272,6 +272,8 @@ func TestPolicyTable(t *testing.T) {
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",
 		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "ceremony.read": "SXA", "ceremony.act": "SXA",
 		"appliance.read": "SXA", "appliance.operate": "S",
+		"certificate.put": "D", "certificate.read": "SAD", "certificate.share": "D",
+		"code.issue": "SE", "presentation.make": "E", "presentation.redeem": "D", "presentation.read": "AE",
 	}
 	if len(want) != len(access.Actions()) {
 		t.Errorf("%d actions, %d spelt here", len(access.Actions()), len(want))

@@ -80,6 +80,14 @@ const (
 	CeremonyAct      Action = "ceremony.act" // ask, approve, carry out; which action is whose is package ceremony's table
 	ApplianceRead    Action = "appliance.read"
 	ApplianceOperate Action = "appliance.operate" // clear a latched PIN, accept the clock
+
+	CertificatePut     Action = "certificate.put"   // of which types is the catalogue's to say
+	CertificateRead    Action = "certificate.read"  // departments: those of their own types
+	CertificateShare   Action = "certificate.share" // licence and certificates in one answer, under a sharing grant
+	CodeIssue          Action = "code.issue"        // give an entity its static code
+	PresentationMake   Action = "presentation.make"
+	PresentationRedeem Action = "presentation.redeem"
+	PresentationRead   Action = "presentation.read" // who redeemed what
 )
 
 // Resource is what the action is about, as far as the policy looks at it.
@@ -150,6 +158,14 @@ var policy = map[Action]rule{
 	CeremonyAct:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceRead:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceOperate: allow(anyOf, RoleSystem),
+
+	CertificatePut:     allow(anyOf, RoleDepartment),
+	CertificateRead:    allow(anyOf, RoleDepartment, RoleSystem, RoleAudit),
+	CertificateShare:   allow(anyOf, RoleDepartment),
+	CodeIssue:          allow(anyOf, RoleSystem, RoleELicence),
+	PresentationMake:   allow(anyOf, RoleELicence),
+	PresentationRedeem: allow(anyOf, RoleDepartment),
+	PresentationRead:   allow(anyOf, RoleAudit, RoleELicence),
 }
 
 // Actions returns every action of the table in alphabetical order.

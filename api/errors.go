@@ -9,6 +9,7 @@ import (
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
+	"sealkeeper/licence/certificate"
 	"sealkeeper/seal/impression"
 	"sealkeeper/signer"
 	"sealkeeper/signer/ofd"
@@ -64,6 +65,17 @@ var table = []kind{
 	{licence.ErrLine, 422, "licence-line", "批量导入的一行不合要求", "A line of the import is out of form", 0, false},
 	{licence.ErrStatus, 422, "licence-status", "登记状态不在代码表内", "The registration status is not in the table", 0, false},
 	{licence.ErrUnknown, 404, "licence-unknown", "没有此执照", "No such licence", 0, false},
+	{certificate.ErrIdentifier, 422, "certificate-identifier", "证照标识校验不通过", "Not an e-certificate identifier", 0, false},
+	{certificate.ErrForm, 422, "certificate-form", "证照信息不合要求", "The certificate is out of form", 0, false},
+	{certificate.ErrType, 422, "certificate-type", "证照目录未作此规定", "The catalogue does not provide for this", 0, false},
+	{certificate.ErrFile, 422, "certificate-file", "证照文件不可接受", "The certificate file is not acceptable", 0, false},
+	{certificate.ErrHolder, 422, "certificate-holder", "持证主体与执照不符", "The certificate's holder is not the licence's", 0, false},
+	{certificate.ErrFull, 409, "certificate-full", "该主体或证照的记录已达上限", "No more certificates of this holder, or rows of this certificate", 0, false},
+	{certificate.ErrSequence, 409, "certificate-sequence", "证照标识版本号不连续", "The identifier's version does not follow", 0, false},
+	{certificate.ErrTransition, 409, "certificate-transition", "与证照当前状态不符", "This does not follow the certificate's state", 0, false},
+	{certificate.ErrLicenceMoved, 409, "certificate-licence-moved", "执照又有变更，请重新核对", "The licence has changed again", 0, false},
+	{certificate.ErrQuery, 422, "certificate-query", "证照检索条件不合要求", "The search for certificates is out of form", 0, false},
+	{certificate.ErrUnknown, 404, "certificate-unknown", "没有此证照", "No such certificate", 0, false},
 	{signer.ErrLicenceInactive, 409, "licence-inactive", "执照状态不允许用章", "The licence does not allow its seals to be used", 0, false},
 	{issuance.ErrLicenceInactive, 409, "licence-inactive", "执照状态不允许用章", "The licence does not allow its seals to be used", 0, false},
 	{signer.ErrSealInactive, 409, "seal-inactive", "印章未处于可用状态", "The seal is not active", 0, false},

@@ -11,6 +11,7 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
+	"sealkeeper/licence/certificate"
 )
 
 // register enters every route. JSON routes go through huma; documents through gin routes described beside them.
@@ -28,6 +29,8 @@ func (s *Server) register() {
 	s.auditLog()
 	s.clients()
 	s.grants()
+	s.certificates()
+	s.sharingGrants()
 	s.delegations()
 	s.ceremonyDesk()
 	s.outside()
@@ -42,6 +45,9 @@ func route[I, O any](s *Server, method, path, id, tag, summary string, h func(ct
 		MaxBodyBytes: s.cfg.Limits.JSON, Security: []map[string][]string{{"mtls": {}}}}
 	if strings.HasSuffix(path, "/impressions") { // the picture, as base64 inside the signed payload, inside the envelope
 		op.MaxBodyBytes = max(s.cfg.Limits.JSON, register.MaxImage*2)
+	}
+	if path == certificatesPath && method == "POST" { // the file, as base64
+		op.MaxBodyBytes = max(s.cfg.Limits.JSON, certificate.MaxFile*3/2)
 	}
 	huma.Register(s.routes, op, func(ctx context.Context, in *I) (*body[O], error) {
 		out, err := h(ctx, in)

@@ -10,6 +10,7 @@ import (
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
+	"sealkeeper/licence/certificate"
 	"sealkeeper/signer"
 	"sealkeeper/signer/verify"
 )
@@ -38,6 +39,8 @@ type Services struct {
 	AcceptClock func(ctx context.Context, by audit.Actor) error
 	// Resynchronise takes one officer's half of the decision to go on after a rollback; two different ones are needed.
 	Resynchronise func(ctx context.Context, by audit.Actor) (done bool, err error)
+
+	Certificates *certificate.Library
 }
 
 // Evidence is the administration side of custody: it tells, and cannot sign.

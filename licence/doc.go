@@ -10,5 +10,5 @@
 //	licence file ─► ArchiveFile ─► FileChange{Put, Expect, Audit} ─► the caller's commit; File · FileBytes · FilesOf
 //
 // Limits: one entity's events must arrive in their order; effects lie never in the future. Certificates other than the business licence
-// are not kept here.
+// are package certificate's.
 package licence

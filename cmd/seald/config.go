@@ -63,6 +63,8 @@ type Config struct {
 	Connectors ConnectorsConfig `yaml:"connectors"`
 	// Verification is whom verifications trust beside this appliance. Cannot cause a false signature.
 	Verification VerificationConfig `yaml:"verification"`
+	// Certificates is about certificates beside the business licence. Cannot cause a false signature.
+	Certificates CertificatesConfig `yaml:"certificates"`
 	// Pages is the address under which readers reach /v/…, for example https://seal.example.cn; it stands in QR codes. Default: none, and a
 	// request for a QR code is refused. Cannot cause a false signature.
 	Pages  string     `yaml:"pages"`
@@ -253,6 +255,7 @@ func (c *Config) resolve(base string) {
 		*p = under(base, *p)
 	}
 	c.Verification.resolve(base)
+	c.Certificates.Catalogue = under(base, c.Certificates.Catalogue)
 	c.Connectors.resolve(base)
 	for i := range c.Modules {
 		c.Modules[i].Path = under(base, c.Modules[i].Path)

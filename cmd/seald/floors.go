@@ -24,6 +24,7 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
+	"sealkeeper/licence/certificate"
 	"sealkeeper/signer"
 	"sealkeeper/signer/statement"
 	"sealkeeper/signer/tsa"
@@ -57,6 +58,8 @@ type appliance struct {
 	authorities []authority // the SM2 issuing ones, the oldest first
 
 	ceremonies *ceremony.Desk
+
+	certificates *certificate.Library
 }
 
 // self is how the appliance names itself in its records.
@@ -65,7 +68,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
-		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections()} {
+		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -113,7 +116,10 @@ func (a *appliance) openRecords(ctx context.Context) error {
 	}
 	a.register = register.New(register.Config{Store: a.store, Keys: a.keys})
 	a.access, err = access.New(a.store, access.Config{Audience: a.cfg.Audience, Now: time.Now, Owner: owner(a.register)})
-	return err
+	if err != nil {
+		return err
+	}
+	return a.openCertificates()
 }
 
 // owner lets access ask the register whose a seal is.

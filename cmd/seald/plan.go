@@ -45,6 +45,7 @@ type PlanConfig struct {
 	Connectors ConnectorsConfig `yaml:"connectors"`
 
 	Verification VerificationConfig `yaml:"verification"`
+	Certificates CertificatesConfig `yaml:"certificates"`
 	Pages        string             `yaml:"pages"`
 }
 
@@ -84,6 +85,7 @@ func loadPlan(path string) (*Plan, error) {
 		p.Config.Further[i].resolve(base)
 	}
 	p.Config.Verification.resolve(base)
+	p.Config.Certificates.Catalogue = under(base, p.Config.Certificates.Catalogue)
 	p.Config.Profiles = under(base, p.Config.Profiles)
 	p.Config.Connectors.resolve(base)
 	for i := range p.Config.Modules {
@@ -118,10 +120,10 @@ func (p *Plan) config() *Config {
 	at := func(name string) string { return filepath.Join(p.State, name) }
 	c := &Config{Mode: p.Config.Mode, Division: p.Config.Division, Listen: p.Config.Listen, Anchor: p.Config.Anchor, Modules: p.Config.Modules, Profiles: p.Config.Profiles, Token: p.Config.Token, FurtherTokens: p.Config.Further,
 		Sources: p.Config.Sources, Issuance: p.Config.Issuance, Custody: p.Config.Custody, TSA: p.Config.TSA, PDF: p.Config.PDF, Verification: p.Config.Verification, Pages: p.Config.Pages, Log: "info",
-		Connectors: p.Config.Connectors,
-		Store:      StoreConfig{Path: at("sealkeeper.db")},
-		TLS:        TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
-		PKI:        PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem"), Statement: at("statement.pem")}}
+		Connectors: p.Config.Connectors, Certificates: p.Config.Certificates,
+		Store: StoreConfig{Path: at("sealkeeper.db")},
+		TLS:   TLSConfig{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("client-ca.pem")},
+		PKI:   PKIConfig{Root: at("root.pem"), Issuing: at("issuing.pem"), Maker: at("maker.pem"), TSASM2: at("tsa-sm2.pem"), TSAP256: at("tsa-p256.pem"), Statement: at("statement.pem")}}
 	c.defaults()
 	return c
 }

@@ -43,6 +43,7 @@ var deep = []wall{
 	{"issuance", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic"}, "imports go down"},
 	{"keystore", []string{"sealkeeper/seal", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access"}, "custody knows keys, not seals"},
 	{"licence", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api"}, "imports no workflow"},
+	{"licence/certificate", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/keystore/register"}, "keeps what departments state, and knows no seal"},
 	{"keystore/register", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/licence", "sealkeeper/access"}, "imports no workflow"},
 	{"keystore/store", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence"}, "the engine knows bytes"},
 	{"hsm/worker", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "the child knows a token and its parent, nothing else"},

@@ -273,6 +273,11 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 			paths = []string{strings.ReplaceAll(path, "{id}", held)}
 		case strings.HasPrefix(path, "/v1/feeds/"):
 			paths = []string{strings.ReplaceAll(path, "{feed}", "registration"), strings.ReplaceAll(path, "{feed}", "public-security")}
+		case strings.HasPrefix(path, "/v1/certificates"):
+			paths = []string{strings.ReplaceAll(path, "{certificate}", s.permit(t, e))}
+			if path == "/v1/certificates" {
+				paths[0] += "?uscc=" + e.USCC
+			}
 		case path == "/v1/licences":
 			paths = []string{path + "?status=active"}
 		default:

@@ -128,7 +128,7 @@ func (s *scene) call(t *testing.T, e *enterprise, row string) client.Call {
 		esid = "41030299999999"
 	}
 	for name, value := range map[string]string{"{uscc}": e.USCC, "{esid}": esid, "{id}": "00000000000000000000000000000000", "{queue}": "filing", "{feed}": "none",
-		"{seq}": "1"} {
+		"{certificate}": "x", "{seq}": "1"} {
 		path = strings.ReplaceAll(path, name, value)
 	}
 	c := client.Call{Method: method, Path: path}

@@ -115,7 +115,27 @@ func (s *Stage) initialise(ctx context.Context, c Config) error {
 	if err := os.WriteFile(path, []byte(plan), 0o600); err != nil {
 		return err
 	}
-	return s.run(ctx, "seald", "init", "--plan", path)
+	if err := s.run(ctx, "seald", "init", "--plan", path); err != nil {
+		return err
+	}
+	return s.writeCatalogue()
+}
+
+// FoodPermit is the type of certificate that the stage's catalogue gives the department.
+const FoodPermit = "11100000YYY00AMR1B001"
+
+// PermitIssuer is the issuer part of its identifiers.
+const PermitIssuer = "11410300YYY00AMR13"
+
+// writeCatalogue gives the department a type of certificate to issue.
+func (s *Stage) writeCatalogue() error {
+	id, err := s.ID("department")
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("types:\n  - {type: %s, title: 食品经营许可证（演示数据）, department: 示例市市场监督管理局, issuers: [%s], clients: [%q], attributes: [许可项目], public: true}\n",
+		FoodPermit, PermitIssuer, id)
+	return os.WriteFile(filepath.Join(s.Dir, "catalogue.yaml"), []byte(text), 0o600)
 }
 
 // plan writes what an operator would review and sign off.
@@ -134,7 +154,7 @@ func (s *Stage) plan(c Config) (string, error) {
 		}
 		fmt.Fprintf(&b, "    %s: [%q]\n", src.key, strings.TrimSpace(string(pin)))
 	}
-	b.WriteString("  pages: https://seal.example\n")
+	b.WriteString("  pages: https://seal.example\n  certificates: {catalogue: catalogue.yaml}\n")
 	for _, line := range c.More {
 		b.WriteString("  " + line + "\n")
 	}
