@@ -62,7 +62,9 @@ const (
 	SealResume       Action = "seal.resume"
 	SealCancel       Action = "seal.cancel"
 	SealReissue      Action = "seal.reissue"
-	SealEquip        Action = "seal.equip" // give a seal a document key beside its own
+	SealNotice       Action = "seal.notice"   // what public security tells of a physical seal, or orders
+	DeviceFreeze     Action = "device.freeze" // a lost phone
+	SealEquip        Action = "seal.equip"    // give a seal a document key beside its own
 	SignatureMake    Action = "signature.make"
 	SignatureRead    Action = "signature.read"
 	Verify           Action = "verify"
@@ -140,6 +142,8 @@ var policy = map[Action]rule{
 	SealResume:       allow(anyOf, RoleSecurity),
 	SealCancel:       allow(anyOf, RoleSystem),
 	SealReissue:      allow(anyOf, RoleSystem),
+	SealNotice:       allow(anyOf, RolePublicSecurity),
+	DeviceFreeze:     allow(anyOf, RoleSystem, RoleSecurity, RoleELicence), // window, hotline, the owner himself
 	SealEquip:        allow(anyOf, RoleSecurity),
 	SignatureMake:    allow(own, RoleDepartment, RoleAppliance),
 	SignatureRead:    allow(own, RoleDepartment).and(allow(anyOf, RoleAudit, RoleELicence)),

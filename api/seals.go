@@ -20,6 +20,9 @@ func (s *Server) seals() {
 	route(s, "POST", "/v1/seals/{esid}/resume", "resume-seal", "seals", "Lift a suspension", s.change(access.SealResume, "resume", (*issuance.Issuance).Resume))
 	route(s, "POST", "/v1/seals/{esid}/cancel", "cancel-seal", "seals", "Cancel a seal for good", s.change(access.SealCancel, "cancel", (*issuance.Issuance).Cancel))
 	route(s, "POST", "/v1/seals/{esid}/document-key", "equip-seal", "seals", "Give an active seal a P-256 document key beside its own, for formats that know no SM2", s.equip)
+	route(s, "POST", "/v1/seals/{esid}/reissue", "reissue-seal", "seals", "Order the next edition of a seal from the same impression; the present one signs on until that is collected", s.reissue)
+	route(s, "POST", "/v1/seal-notices", "put-seal-notice", "seals", "Take a signed notice of public security: a physical seal is lost, a seal is frozen, a freeze is lifted", s.putSealNotice)
+	route(s, "POST", "/v1/enterprises/{uscc}/device/freeze", "freeze-device", "seals", "Take the bound device of an enterprise away at once: a lost phone", s.freezeDevice)
 	for _, f := range []struct {
 		part, kind string
 		read       func(context.Context, string) ([]byte, error)

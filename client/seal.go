@@ -28,6 +28,9 @@ type Seal struct {
 	CollectedAt    time.Time `json:"collected_at,omitzero"`
 	EndedAt        time.Time `json:"ended_at,omitzero"`
 	EndReason      string    `json:"end_reason,omitempty"`
+	Edition        int       `json:"edition,omitempty"`     // counts the seals that came in one another's place
+	Replaces       string    `json:"replaces,omitempty"`    // the edition before
+	ReplacedBy     string    `json:"replaced_by,omitempty"` // the edition that superseded this one
 	// Document is the companion P-256 key, nil where there is none.
 	Document *DocumentKey `json:"document_key,omitempty"`
 }

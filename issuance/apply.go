@@ -59,7 +59,7 @@ func (i *Issuance) apply(ctx context.Context, req *keystore.Request, actor acces
 	if err != nil {
 		return register.Order{}, err
 	}
-	o, d, err := register.NewOrder("application-"+bound.From.ID, uscc, l.Name, l.Version, i.cfg.Release, types,
+	o, d, err := register.NewOrder("application-"+bound.From.ID, uscc, l.Name, l.Version, i.cfg.Release, register.Wanted(types...),
 		register.Change{Actor: actor.Audit(), Reason: register.ReasonOwnerRequest, Evidence: bound.From.ID, Time: i.now()})
 	if err != nil {
 		return o, err

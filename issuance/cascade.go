@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"sealkeeper/access"
-	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
@@ -23,6 +22,8 @@ type wake struct {
 	order  string
 	older  bool     // the event comes in bulk: an enterprise that is new to the library is older than it and opens no order
 	renew  []string // types to be ordered anew: of seals that end and of orders that are superseded
+
+	replaced map[string]string // by type: the seal that ended, or that the superseded order was to replace
 }
 
 // What a status says to seals and orders beyond its Effect.
@@ -82,7 +83,7 @@ func (w *wake) newOrder(types []string) error {
 	if len(types) == 0 || w.final() {
 		return nil
 	}
-	o, d, err := register.NewOrder(w.c.Event.ID, l.USCC, l.Name, l.Version, w.i.cfg.Release, types, w.change)
+	o, d, err := register.NewOrder(w.c.Event.ID, l.USCC, l.Name, l.Version, w.i.cfg.Release, w.requests(types), w.change)
 	if err != nil {
 		return err
 	}
@@ -90,6 +91,27 @@ func (w *wake) newOrder(types []string) error {
 	w.draft.Add(d, told)
 	w.order = o.ID
 	return err
+}
+
+// requests are those of the new order, each naming the seal in whose place its own comes.
+func (w *wake) requests(types []string) []register.Request {
+	all := register.Wanted(types...)
+	for n, q := range all {
+		all[n].Replaces = w.replaced[q.Type]
+	}
+	return all
+}
+
+// replace notes what comes in a seal's place.
+func (w *wake) replace(sealType, esid string) {
+	w.renew = append(w.renew, sealType)
+	if esid == "" {
+		return
+	}
+	if w.replaced == nil {
+		w.replaced = map[string]string{}
+	}
+	w.replaced[sealType] = esid
 }
 
 func (w *wake) final() bool { return w.c.Licence.Status.Effect().Final }
@@ -100,7 +122,7 @@ func (w *wake) ends(sealType string) register.Reason {
 	switch {
 	case w.final():
 		return endReasons[now.Status]
-	case sealType != legalRep && now.Name != was.Name:
+	case now.Name != was.Name && (sealType != legalRep || w.i.cfg.RenameEndsPersonal):
 		return register.ReasonRenamed
 	case sealType == legalRep && now.LegalRep != was.LegalRep:
 		return register.ReasonLegalRepChanged
@@ -140,7 +162,7 @@ var errUntouched = errors.New("untouched")
 func (w *wake) cascadeSeal(s register.Seal, at store.Version) (register.Seal, register.Draft, error) {
 	c := w.change
 	if c.Reason = w.ends(s.Type); c.Reason != "" {
-		w.renew = append(w.renew, s.Type)
+		w.replace(s.Type, s.ESID)
 		return s.End(register.Cancelled, at, c)
 	}
 	if w.c.Licence.Status == w.c.Before.Status {
@@ -200,18 +222,21 @@ func (w *wake) settle(o register.Order) register.OrderState {
 		}
 		return ""
 	}
-	var pending []string
 	stale := false
+	waits := func(q register.Request) bool {
+		return q.State == register.RequestAwaiting || q.State == register.RequestReceived
+	}
 	for _, q := range o.Requests {
-		if q.State == register.RequestAwaiting || q.State == register.RequestReceived {
-			pending = append(pending, q.Type)
-			stale = stale || w.ends(q.Type) != ""
-		}
+		stale = stale || waits(q) && w.ends(q.Type) != ""
 	}
 	if !stale {
 		return ""
 	}
-	w.renew = append(w.renew, pending...)
+	for _, q := range o.Requests {
+		if waits(q) && w.replaced[q.Type] == "" { // a seal that ends by this event is the nearer one
+			w.replace(q.Type, q.Replaces)
+		}
+	}
 	return register.OrderSuperseded
 }
 
@@ -239,17 +264,7 @@ func (w *wake) lapseDevice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := audit.Event{Kind: "device-lapsed", Actor: w.change.Actor, Subject: uscc, Detail: struct {
-		Device string `json:"device"`
-		Event  string `json:"event"`
-	}{dev.KeyID(), w.c.Event.ID}}.Body()
-	if err != nil {
-		return err
-	}
-	w.draft.Add(register.Draft{
-		Put:    []store.Put{{Collection: access.Devices, Key: []byte(uscc)}},
-		Expect: []store.Expect{{Collection: access.Devices, Key: []byte(uscc), Version: at}},
-		Audit:  [][]byte{body},
-	})
-	return nil
+	d, err := unbound("device-lapsed", w.change.Actor, dev, at, w.c.Event.ID, nil)
+	w.draft.Add(d)
+	return err
 }

@@ -133,7 +133,7 @@ func (i *Issuance) handOver(ctx context.Context, c *CollectOutcome, o register.O
 		if s.State != register.Made && s.Before != register.Made {
 			continue // collected before, or ended
 		}
-		_, sd, err := s.Activate(v, change)
+		sd, err := i.activate(ctx, s, v, change)
 		if err != nil {
 			return d, err
 		}

@@ -74,6 +74,10 @@ type Config struct {
 	RetryEvery      time.Duration      // how often Run looks for complete orders that could not be made
 	// ExpireImpressions and ExpireCollection end orders that have waited so long for an impression, or to be collected; zero means never.
 	ExpireImpressions, ExpireCollection time.Duration
+	// RemakeBefore orders a seal anew from its own impression so long before it expires; zero leaves that to operators.
+	RemakeBefore time.Duration
+	// RenameEndsPersonal ends the legal representative's seal, too, when the enterprise is renamed: where it bears the enterprise's name.
+	RenameEndsPersonal bool
 	// Accounts and Notices say that messages for QueueAccount and QueueNotice have a receiver.
 	Accounts, Notices bool
 
@@ -171,7 +175,7 @@ func (c Config) check() error {
 		return errors.New("the keys of public security and of the e-licence system must be pinned")
 	case c.Release != register.Together && c.Release != register.AsFiled:
 		return fmt.Errorf("release is %q, want together or as-filed", c.Release)
-	case c.ExpireImpressions < 0 || c.ExpireCollection < 0:
+	case c.ExpireImpressions < 0 || c.ExpireCollection < 0 || c.RemakeBefore < 0:
 		return errors.New("orders that expire before they are made")
 	case c.SealYears < 1 || c.SealYears > 10:
 		return fmt.Errorf("seals of %d years", c.SealYears)

@@ -104,11 +104,8 @@ func (i *Issuance) uncollected(ctx context.Context, o register.Order) (register.
 	return to, d, nil
 }
 
-// RunExpiry ends orders until ctx ends, looking once an hour; at once when there is nothing that expires.
+// RunExpiry ends orders and seals whose time is over until ctx ends, looking once an hour.
 func (i *Issuance) RunExpiry(ctx context.Context) {
-	if i.cfg.ExpireImpressions <= 0 && i.cfg.ExpireCollection <= 0 {
-		return
-	}
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
@@ -118,6 +115,13 @@ func (i *Issuance) RunExpiry(ctx context.Context) {
 		}
 		if n > 0 {
 			i.cfg.Log.InfoContext(ctx, "orders expired", slog.Int("count", n))
+		}
+		ended, ordered, err := i.ExpireSeals(ctx)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrReadOnly) {
+			i.cfg.Log.WarnContext(ctx, "seals that could not be ended or ordered anew", slog.String("error", err.Error()))
+		}
+		if ended+ordered > 0 {
+			i.cfg.Log.InfoContext(ctx, "seals expired or ordered anew", slog.Int("expired", ended), slog.Int("ordered", ordered))
 		}
 		select {
 		case <-ctx.Done():

@@ -156,7 +156,9 @@ func (t *filing) enter(ctx context.Context, o register.Order, at store.Version) 
 	if err != nil {
 		return FilingOutcome{}, err
 	}
-	o = o.With(register.Request{Type: t.SealType, State: register.RequestReceived, Impression: imp.ID})
+	q, _ := o.Request(t.SealType)
+	q.State, q.Impression = register.RequestReceived, imp.ID
+	o = o.With(q)
 	o, moved, err := o.Move(o.Next(), at, t.change(register.ReasonImpressionFiled))
 	if err != nil {
 		return FilingOutcome{}, err

@@ -87,7 +87,13 @@ func (i *Issuance) begin(ctx context.Context, order string) (*set, error) {
 	s.from = i.now().Truncate(time.Second)
 	s.to = s.from.AddDate(i.cfg.SealYears, 0, 0)
 	for _, q := range o.Ready() {
-		s.sheets = append(s.sheets, &sheet{request: q})
+		h := &sheet{request: q}
+		if q.Replaces != "" {
+			if h.old, _, err = i.Register.Seal(ctx, q.Replaces); err != nil {
+				return s, err
+			}
+		}
+		s.sheets = append(s.sheets, h)
 	}
 	return s, nil
 }
@@ -134,7 +140,7 @@ func (i *Issuance) release(ctx context.Context, s *set) (register.Order, error) 
 			return o, err
 		}
 		parts.Add(d)
-		o = o.With(register.Request{Type: made.Type, State: register.RequestMade, Impression: made.Impression, ESID: made.ESID})
+		o = o.With(register.Request{Type: made.Type, State: register.RequestMade, Impression: made.Impression, ESID: made.ESID, Replaces: made.Replaces})
 		detail.Seals = append(detail.Seals, sealRecord{made.ESID, made.Type, made.Key.String(), made.CertSHA256, made.ESLSHA256, made.Impression})
 	}
 	body, err := audit.Event{Kind: audit.KindSetMade, Actor: appliance, Subject: o.ID, Detail: detail}.Body()

@@ -43,7 +43,8 @@ const (
 	NoticeCollected = "seals-collected" // they were, and the device that did it is bound
 	NoticeEnded     = "seals-ended"     // the licence's change ended some
 	NoticeExpired   = "order-expired"
-	NoticeInvited   = "invitation" // an enterprise without seals may apply
+	NoticeInvited   = "invitation"    // an enterprise without seals may apply
+	NoticeFrozen    = "device-frozen" // whoever lost the phone binds another one
 )
 
 // tell drafts a notice to an enterprise.

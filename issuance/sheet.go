@@ -23,6 +23,7 @@ import (
 // sheet is one seal in the making.
 type sheet struct {
 	request  register.Request
+	old      register.Seal // in whose place this one comes; zero for none
 	imp      register.Impression
 	picture  impression.Derived
 	born     *born
@@ -92,21 +93,15 @@ func (s *set) each(ctx context.Context, step func(ctx context.Context, h *sheet)
 
 // pictures opens the impressions, which writes their reading records first, and derives the seals' pictures.
 func (i *Issuance) pictures(ctx context.Context, _ *making, s *set) error {
-	ids := make([]string, len(s.sheets))
-	for n, h := range s.sheets {
-		ids[n] = h.request.Impression
+	for _, h := range s.sheets {
 		var err error
-		if h.imp, _, err = i.Register.Impression(ctx, ids[n]); err != nil {
+		if h.imp, _, err = i.Register.Impression(ctx, h.request.Impression); err != nil {
 			return err
 		}
 	}
-	images, err := i.Register.OpenAll(ctx, ids, register.Make, appliance)
+	image, err := i.open(ctx, s.sheets)
 	if err != nil {
 		return err
-	}
-	image := make(map[*sheet][]byte, len(images))
-	for n, h := range s.sheets {
-		image[h] = images[n]
 	}
 	return s.each(ctx, func(_ context.Context, h *sheet) (err error) {
 		h.picture, _, err = i.derive(h.imp.Type, h.imp.Format, h.imp.WidthMM, h.imp.HeightMM, image[h])
@@ -324,7 +319,7 @@ func (t SealType) sealName(name, person string) string {
 func (h *sheet) enter(s *set) (register.Seal, register.Draft, error) {
 	n := register.NewSeal{ESL: h.esl, Certificate: h.cert, Chain: h.chain, Filing: h.imp.Filing, Seal: register.Seal{
 		ESID: h.born.esid, USCC: s.order.USCC, Enterprise: s.licence.Name, Type: h.request.Type, Name: h.name, Key: h.born.key.ID(),
-		Order: s.order.ID, Institutional: s.institutional, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
+		Order: s.order.ID, Edition: 1 + h.old.Edition, Replaces: h.old.ESID, Holds: h.old.Inherited(), Institutional: s.institutional, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
 	made, d, err := n.Enter()
 	k := h.born.draft
 	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Spend: k.Spend, Audit: k.Audit})

@@ -80,6 +80,25 @@ type Event struct {
 	Licence     Fields    `json:"licence"`
 	EffectiveAt time.Time `json:"effective_at"` // when the registration took effect
 	IssuedAt    time.Time `json:"issued_at"`    // strictly increasing over one entity's events
+	Cause       Cause     `json:"cause,omitempty"`
+}
+
+// Cause says why a registration is revoked, cancelled or flagged where that is more than the kind itself; the effect is the kind's.
+type Cause string
+
+// The causes.
+const (
+	CauseMerged   Cause = "merged"   // into another enterprise
+	CauseSplit    Cause = "split"    // into others
+	CauseBankrupt Cause = "bankrupt" // flagged while it is wound up, cancelled at its end
+)
+
+// causes lists the kinds of events that may name each cause.
+var causes = map[Cause][]Kind{
+	"":            nil,
+	CauseMerged:   {KindCancelled},
+	CauseSplit:    {KindCancelled},
+	CauseBankrupt: {KindCancelled, KindFlagged},
 }
 
 const (
@@ -121,6 +140,8 @@ func (ev Event) check(now time.Time) error {
 		return fmt.Errorf("effective_at or issued_at is missing: %w", ErrEventForm)
 	case ev.EffectiveAt.After(now.Add(clockSkew)) || ev.IssuedAt.After(now.Add(clockSkew)):
 		return fmt.Errorf("event %s: %w", ev.ID, ErrEventFuture)
+	case ev.Cause != "" && !slices.Contains(causes[ev.Cause], ev.Kind):
+		return fmt.Errorf("cause %.32q of an event %s: %w", ev.Cause, ev.Kind, ErrEventForm)
 	case rule.states:
 		return ev.Licence.check()
 	}
@@ -138,7 +159,7 @@ func (ev Event) follow(before Licence, last Standing) (Licence, error) {
 	case !first && !slices.Contains(rule.from, before.Status):
 		return Licence{}, fmt.Errorf("%s of a licence that is %s: %w", ev.Kind, before.Status, ErrTransition)
 	}
-	next := Licence{Fields: ev.Licence, Status: rule.to, Version: before.Version + 1, ValidFrom: ev.EffectiveAt, Event: ev.ID, Kind: ev.Kind}
+	next := Licence{Fields: ev.Licence, Status: rule.to, Version: before.Version + 1, ValidFrom: ev.EffectiveAt, Event: ev.ID, Kind: ev.Kind, Cause: ev.Cause}
 	if !rule.states {
 		if f := ev.Licence; f != (Fields{USCC: f.USCC}) && f != before.Fields {
 			return Licence{}, fmt.Errorf("%s states other fields than the library: %w", ev.Kind, ErrFields)

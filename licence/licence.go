@@ -40,6 +40,7 @@ type Licence struct {
 	ValidTo    time.Time `json:"valid_to,omitzero"`  // the next version's ValidFrom, filled when read; zero while it is the last
 	Event      string    `json:"event"`              // id of the event that made it
 	Kind       Kind      `json:"kind"`               // of that event
+	Cause      Cause     `json:"cause,omitempty"`    // of that event
 	ReceivedAt time.Time `json:"received_at"`        // by this library
 	Warnings   []string  `json:"warnings,omitempty"` // of CheckUSCC
 }

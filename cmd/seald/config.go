@@ -185,6 +185,10 @@ type IssuanceConfig struct {
 	// ExpireImpressions and ExpireCollection end orders that have waited so long for an impression, or to be collected. Default 0: never.
 	ExpireImpressions time.Duration `yaml:"expire_impressions"`
 	ExpireCollection  time.Duration `yaml:"expire_collection"`
+	// RemakeBefore orders a seal anew from the same impression so long before it expires. Default 0: operators do (sealctl seal reissue).
+	RemakeBefore time.Duration `yaml:"remake_before"`
+	// RenameEndsPersonal ends the legal representative's seal, too, when the enterprise is renamed. Default false.
+	RenameEndsPersonal bool `yaml:"rename_ends_personal"`
 	// Release is together (default) or as-filed.
 	Release string `yaml:"release"`
 	// SealYears is the life of a seal and its certificate. Default 3.
@@ -306,7 +310,7 @@ func (c *Config) check() error {
 	need(c.Issuance.SealYears >= 1 && c.Issuance.SealYears <= 10, "issuance.seal_years must be 1..10")
 	need(c.Issuance.SealVersion == 4 || c.Issuance.SealVersion == 5, "issuance.seal_version must be 4 or 5")
 	need(len(c.Issuance.Set) > 0, "issuance.set is empty")
-	need(c.Issuance.ExpireImpressions >= 0 && c.Issuance.ExpireCollection >= 0, "issuance.expire_impressions and expire_collection must not be negative")
+	need(c.Issuance.ExpireImpressions >= 0 && c.Issuance.ExpireCollection >= 0 && c.Issuance.RemakeBefore >= 0, "issuance.expire_impressions, expire_collection and remake_before must not be negative")
 	for kind, set := range c.Issuance.Sets {
 		need(entityKind.MatchString(kind) && len(set) > 0, "issuance.sets: keys are the first two characters of a credit code, and no set is empty")
 	}

@@ -193,6 +193,7 @@ func (a *appliance) issuanceConfig() (issuance.Config, error) {
 	cfg.HeaderVersion = a.cfg.Issuance.SealVersion
 	cfg.Sets = map[string][]string{"": a.cfg.Issuance.Set}
 	maps.Copy(cfg.Sets, a.cfg.Issuance.Sets)
+	cfg.RemakeBefore, cfg.RenameEndsPersonal = a.cfg.Issuance.RemakeBefore, a.cfg.Issuance.RenameEndsPersonal
 	cfg.ExpireImpressions, cfg.ExpireCollection = a.cfg.Issuance.ExpireImpressions, a.cfg.Issuance.ExpireCollection
 	_, cfg.Accounts = a.cfg.Connectors.system(sysAccount)
 	_, cfg.Notices = a.cfg.Connectors.system(sysNotice)

@@ -58,6 +58,7 @@ type Answer struct {
 // Issuance is what takes filings and answers.
 type Issuance interface {
 	File(ctx context.Context, req *keystore.Request, actor access.Actor, env envelope.Envelope) (issuance.FilingOutcome, error)
+	SealNotice(ctx context.Context, req *keystore.Request, actor access.Actor, env envelope.Envelope) (issuance.NoticeOutcome, error)
 	AnswerFiling(ctx context.Context, req *keystore.Request, actor access.Actor, esid string, state register.FilingState, reference string) error
 }
 
@@ -118,7 +119,7 @@ func (c *Connector) answered(ctx context.Context, esid string, e envelope.Envelo
 	return c.Issuance.AnswerFiling(ctx, nil, by, esid, s, a.Reference)
 }
 
-// Page is feed.Source: filed impressions.
+// Page is feed.Source: filed impressions, and notices about seals.
 func (c *Connector) Page(ctx context.Context, after uint64, limit int) (feed.Page, error) {
 	var p feed.Page
 	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "limit": {strconv.Itoa(limit)}}
@@ -132,16 +133,26 @@ const (
 	MaxAnswer   = FilingsPage * (register.MaxImage*16/9 + 128<<10)
 )
 
-// Feed fills in what reading filings takes.
+// Feed fills in what reading filings and notices takes.
 func (c *Connector) Feed(cfg feed.Config) feed.Config {
 	cfg.Name, cfg.Source, cfg.Judge, cfg.Page = Name, c, judge, FilingsPage
 	cfg.Open = func(e envelope.Envelope) (string, time.Time, error) {
+		if e.Kind == register.SealNoticeKind {
+			var n register.SealNotice
+			err := envelope.Open(e, register.SealNoticeKind, c.Pinned, &n)
+			return n.FilingNumber, n.At, err
+		}
 		var f register.Filing
 		err := envelope.Open(e, register.FilingKind, c.Pinned, &f)
 		return f.USCC, f.FiledAt, err
 	}
 	cfg.Take = func(ctx context.Context, e envelope.Envelope) error {
-		_, err := c.Issuance.File(ctx, nil, by, e)
+		var err error
+		if e.Kind == register.SealNoticeKind {
+			_, err = c.Issuance.SealNotice(ctx, nil, by, e)
+		} else {
+			_, err = c.Issuance.File(ctx, nil, by, e)
+		}
 		return err
 	}
 	return cfg

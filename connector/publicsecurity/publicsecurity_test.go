@@ -31,11 +31,17 @@ type clerk struct {
 	answers []string
 	filings int
 	err     error
+	notices int
 }
 
 func (c *clerk) File(context.Context, *keystore.Request, access.Actor, envelope.Envelope) (issuance.FilingOutcome, error) {
 	c.filings++
 	return issuance.FilingOutcome{}, c.err
+}
+
+func (c *clerk) SealNotice(context.Context, *keystore.Request, access.Actor, envelope.Envelope) (issuance.NoticeOutcome, error) {
+	c.notices++
+	return issuance.NoticeOutcome{}, c.err
 }
 
 func (c *clerk) AnswerFiling(_ context.Context, _ *keystore.Request, by access.Actor, esid string, s register.FilingState, ref string) error {
@@ -183,6 +189,16 @@ func TestFilings(t *testing.T) {
 	c := r.Feed(feed.Config{})
 	if entity, at, err := c.Open(p.Items[0].Message); err != nil || entity != made.Entity || at.IsZero() {
 		t.Errorf("opened %s %s %v", entity, at, err)
+	}
+	if err := r.office.Notify(register.SealNotice{ID: "N-1", What: register.NoticeLost, FilingNumber: "PS-1", At: time.Now().UTC()}); err != nil {
+		t.Fatal(err)
+	}
+	q, err := r.Page(t.Context(), p.Items[len(p.Items)-1].Seq, 4)
+	if err != nil || len(q.Items) != 1 {
+		t.Fatalf("%d notices, %v", len(q.Items), err)
+	}
+	if entity, _, err := c.Open(q.Items[0].Message); err != nil || entity != "PS-1" || c.Take(t.Context(), q.Items[0].Message) != nil || r.clerk.notices != 1 {
+		t.Errorf("a notice about %q, %v, taken %d", entity, err, r.clerk.notices)
 	}
 	if err := c.Take(t.Context(), p.Items[0].Message); err != nil || r.clerk.filings != 1 {
 		t.Errorf("taken %d, %v", r.clerk.filings, err)

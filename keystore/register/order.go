@@ -33,7 +33,7 @@ const (
 
 // orderFollows is the transition table of orders. An order stays in its state while single requests move on.
 var orderFollows = map[OrderState][]OrderState{
-	Ordered:             {AwaitingImpression, OrderCancelled},
+	Ordered:             {AwaitingImpression, AwaitingCertificate, OrderCancelled},
 	AwaitingImpression:  {AwaitingImpression, AwaitingCertificate, OrderMade, OrderException, OrderCancelled, OrderSuperseded, OrderExpired},
 	AwaitingCertificate: {AwaitingCertificate, AwaitingImpression, OrderMade, OrderException, OrderCancelled, OrderSuperseded},
 	OrderMade:           {OrderActive, OrderCancelled, OrderSuperseded, OrderExpired},
@@ -86,7 +86,8 @@ type Request struct {
 	State      RequestState `json:"state"`
 	Impression string       `json:"impression,omitempty"`
 	ESID       string       `json:"esid,omitempty"`
-	Reason     string       `json:"reason,omitempty"` // why it is not engraved
+	Reason     string       `json:"reason,omitempty"`   // why it is not engraved
+	Replaces   string       `json:"replaces,omitempty"` // number of the seal in whose place the new one comes
 }
 
 // Exception is why an order waits for a human, and what it was that came.
@@ -105,15 +106,27 @@ func OrderID(event string) string {
 	return hex.EncodeToString(d[:16])
 }
 
-// NewOrder drafts a new order for the types and asks public security for their impressions.
-func NewOrder(event, uscc, name string, licenceVersion int, release Release, types []string, c Change) (Order, Draft, error) {
-	o := Order{ID: OrderID(event), USCC: uscc, Event: event, LicenceVersion: licenceVersion, Release: release, State: Ordered,
-		Created: c.Time.UTC()}
-	for _, t := range types {
-		o.Requests = append(o.Requests, Request{Type: t, State: RequestAwaiting})
+// Wanted makes the requests of types that have yet to be engraved.
+func Wanted(types ...string) []Request {
+	all := make([]Request, len(types))
+	for n, t := range types {
+		all[n] = Request{Type: t, State: RequestAwaiting}
 	}
-	o, d, err := o.Move(AwaitingImpression, 0, c)
-	if err != nil {
+	return all
+}
+
+// NewOrder drafts a new order and asks public security for the impressions that are awaited.
+func NewOrder(event, uscc, name string, licenceVersion int, release Release, requests []Request, c Change) (Order, Draft, error) {
+	o := Order{ID: OrderID(event), USCC: uscc, Event: event, LicenceVersion: licenceVersion, Release: release, State: Ordered,
+		Requests: requests, Created: c.Time.UTC()}
+	o, d, err := o.Move(o.Next(), 0, c)
+	var types []string
+	for _, q := range requests {
+		if q.State == RequestAwaiting {
+			types = append(types, q.Type)
+		}
+	}
+	if err != nil || len(types) == 0 {
 		return o, d, err
 	}
 	return o, d, d.notify(Notice{Kind: "expect-impressions", At: o.Created, USCC: uscc, Name: name, Order: o.ID, Types: types})

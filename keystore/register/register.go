@@ -25,6 +25,12 @@ var (
 			}
 			return ""
 		})},
+		{Name: "until", Keys: field(func(s Seal) string {
+			if s.State.Final() || s.Institutional {
+				return ""
+			}
+			return s.NotAfter.UTC().Format("20060102150405")
+		})},
 	}}
 	esls         = &store.Collection{Name: "esl", Codec: 1}
 	certificates = &store.Collection{Name: "seal-certificate", Codec: 1}
@@ -49,7 +55,8 @@ var (
 	byFiling    = &store.Collection{Name: "impression-filing", Codec: 1}
 	byCode      = &store.Collection{Name: "impression-code", Codec: 1}
 	byDigest    = &store.Collection{Name: "impression-digest", Codec: 1}
-	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest}
+	sealNotices = &store.Collection{Name: "seal-notice", Codec: 1}
+	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest, sealNotices}
 )
 
 // Collections lists what this package stores.

@@ -44,6 +44,11 @@ type Seal struct {
 	CollectedAt    time.Time   `json:"collected_at,omitzero"`
 	EndedAt        time.Time   `json:"ended_at,omitzero"`
 	EndReason      Reason      `json:"end_reason,omitempty"`
+	// Edition counts the seals that came in one another's place, from 1; Replaces and ReplacedBy name the neighbours. ReplacedBy is empty for one that
+	// ended before its successor was there.
+	Edition    int    `json:"edition,omitempty"`
+	Replaces   string `json:"replaces,omitempty"`
+	ReplacedBy string `json:"replaced_by,omitempty"`
 	// Document is the companion key for formats that know no SM2; nil until an operator asked for one.
 	Document *DocumentKey `json:"document_key,omitempty"`
 }
@@ -109,7 +114,7 @@ func (s Seal) Lift(at store.Version, c Change, also ...Reason) (Seal, Draft, err
 			n.Holds = append(n.Holds, h)
 			continue
 		}
-		if err := h.mayLift(c.Actor); err != nil {
+		if err := h.mayLift(c); err != nil {
 			return s, Draft{}, err
 		}
 	}
@@ -180,6 +185,9 @@ func (n NewSeal) Enter() (Seal, Draft, error) {
 	s := n.Seal
 	cert, esl := sha256.Sum256(n.Certificate), sha256.Sum256(n.ESL)
 	s.State, s.CertSHA256, s.ESLSHA256 = Made, hex.EncodeToString(cert[:]), hex.EncodeToString(esl[:])
+	if len(s.Holds) > 0 { // inherited
+		s.State, s.Before = Suspended, Made
+	}
 	if s.Institutional {
 		s.State, s.CollectedAt = Active, s.MadeAt
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"unicode/utf8"
-
-	"sealkeeper/keystore/audit"
 )
 
 var (
@@ -90,6 +88,7 @@ type reasonRule struct {
 	roles    []string // who may give it
 	lift     []string // who may lift a hold of this reason
 	same     bool     // only the very actor who froze lifts
+	ordered  bool     // the evidence is the order's reference; only the same reference lifts
 	evidence bool
 }
 
@@ -107,8 +106,8 @@ var reasons = map[Reason]reasonRule{
 	ReasonOwnerRequest:      {to: []State{Suspended, Cancelled}, roles: ownersOrOfficers, lift: ownersOrOfficers},
 	ReasonMisuse:            {to: []State{Suspended}, roles: ownersOrOfficers, lift: []string{RoleSecurity}},
 	ReasonPhysicalLost:      {to: []State{Suspended}, roles: append([]string{RolePublicSecurity}, ownersOrOfficers...), lift: append([]string{RolePublicSecurity}, officers...)},
-	ReasonCourtFreeze:       {to: []State{Suspended}, roles: officers, lift: officers, evidence: true},
-	ReasonPoliceFreeze:      {to: []State{Suspended}, roles: []string{RolePublicSecurity}, lift: []string{RolePublicSecurity}, same: true, evidence: true},
+	ReasonCourtFreeze:       {to: []State{Suspended}, roles: officers, lift: officers, ordered: true, evidence: true},
+	ReasonPoliceFreeze:      {to: []State{Suspended}, roles: []string{RolePublicSecurity}, lift: []string{RolePublicSecurity}, same: true, ordered: true, evidence: true},
 	ReasonLicenceRevoked:    {to: []State{Suspended}, roles: registration, lift: registration, evidence: true},
 	ReasonLicenceFlagged:    {to: []State{Suspended}, roles: registration, lift: registration, evidence: true},
 	ReasonLicenceCancelled:  {to: []State{Cancelled}, roles: registration, evidence: true},
@@ -141,11 +140,14 @@ func (c Change) checkEvidence(needed bool) error {
 	return nil
 }
 
-// mayLift judges whether the actor may lift a hold.
-func (h Hold) mayLift(a audit.Actor) error {
-	rule := reasons[h.Reason]
-	if !slices.Contains(rule.lift, a.Role) || rule.same && a != h.By {
+// mayLift judges whether the change may lift a hold.
+func (h Hold) mayLift(c Change) error {
+	rule, a := reasons[h.Reason], c.Actor
+	switch {
+	case !slices.Contains(rule.lift, a.Role) || rule.same && a != h.By:
 		return fmt.Errorf("lifting %s of %s by %s: %w", h.Reason, h.By.Role, a.Role, ErrRole)
+	case rule.ordered && c.Evidence != h.Evidence:
+		return fmt.Errorf("lifting %s under %.64q, which another order put on; name that order's reference: %w", h.Reason, c.Evidence, ErrRole)
 	}
 	return nil
 }

@@ -246,7 +246,7 @@ func TestFilingAnswered(t *testing.T) {
 func TestOrder(t *testing.T) {
 	d := newDesk(t)
 	c := change(register.ReasonLicenceEvent, registrar)
-	o, r, err := register.NewOrder("event-1", uscc, "示例", 1, register.Together, []string{"01", "02"}, c)
+	o, r, err := register.NewOrder("event-1", uscc, "示例", 1, register.Together, register.Wanted("01", "02"), c)
 	if err != nil {
 		t.Fatal(err)
 	}

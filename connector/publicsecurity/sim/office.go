@@ -76,6 +76,15 @@ func (o *Office) Publish(f register.Filing) error {
 	return err
 }
 
+// Notify puts a notice about a physical seal into the feed, signed.
+func (o *Office) Notify(n register.SealNotice) error {
+	e, err := o.Notice(n)
+	if err == nil {
+		o.Add(e)
+	}
+	return err
+}
+
 // Routes is the contract of docs/connectors/public-security.md.
 func (o *Office) Routes() http.Handler {
 	o.desk.Take = o.take

@@ -36,6 +36,11 @@ func format(image []byte) string {
 	return "PNG"
 }
 
+// Notice puts a notice about a seal into its signed envelope.
+func (s System) Notice(n register.SealNotice) (envelope.Envelope, error) {
+	return envelope.Seal(register.SealNoticeKind, n, s.Key.Sign)
+}
+
 // File puts a filing into its signed envelope.
 func (s System) File(f register.Filing) (envelope.Envelope, error) {
 	return envelope.Seal(register.FilingKind, f, s.Key.Sign)
