@@ -108,6 +108,8 @@ var table = []kind{
 	{issuance.ErrNotResponsible, 403, "not-responsible-person", "非执照登记的负责人", "Not the responsible person on the licence", 0, false},
 	{issuance.ErrResolution, 422, "resolution", "处理决定不适用于该订单", "The resolution does not fit the order", 0, false},
 	{issuance.ErrCertificateWrong, 502, "certificate-wrong", "签发的证书与申请不符", "The issued certificate is not what was asked for", 0, false},
+	{issuance.ErrCertificatePending, 503, "certificate-pending", "证书机构尚未签发证书", "The certificate authority has not answered yet", 60, false},
+	{issuance.ErrCertificateRefused, 409, "certificate-refused", "证书机构拒绝签发", "The certificate authority refused the request", 0, false},
 	{issuance.ErrMakerExpired, 409, "maker-expired", "制章人证书有效期不足", "A seal would outlive its maker's certificate", 0, false},
 	{impression.ErrTooManyPixels, 422, "impression-too-many-pixels", "印模像素过多", "The picture has too many pixels", 0, false},
 	{impression.ErrTooLarge, 422, "impression-too-large", "印模文件过大", "The picture file is too large", 0, false},

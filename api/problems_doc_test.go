@@ -189,6 +189,8 @@ var remedies = map[string]string{
 	"impression-already-filed":   "This type was filed. A re-engraved seal comes as a new order.",
 	"payload-too-large":          "Send a picture of at most 2 MiB.",
 	"resolution":                 "Choose a resolution that fits what the order waits for, with a reason.",
+	"certificate-pending":        "Nothing is lost: the order waits for the certificate authority and is made by itself.",
+	"certificate-refused":        "The certificate authority refused to certify the key. An operator looks at the order.",
 	"certificate-wrong":          "The certificate authority answered with another certificate. An operator looks at the order.",
 	"order-not-complete":         "Wait until every impression of the set has been filed.",
 	"nothing-to-collect":         "The seals were collected before, or are not made yet. Look at the order.",

@@ -78,6 +78,8 @@ type Config struct {
 	RemakeBefore time.Duration
 	// RenameEndsPersonal ends the legal representative's seal, too, when the enterprise is renamed: where it bears the enterprise's name.
 	RenameEndsPersonal bool
+	// Outside says that Issuer is an authority outside, which is told of seals that end before their time.
+	Outside bool
 	// Accounts and Notices say that messages for QueueAccount and QueueNotice have a receiver.
 	Accounts, Notices bool
 

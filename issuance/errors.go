@@ -33,6 +33,11 @@ var (
 	// ErrCertificateWrong: the issuer's certificate is not what was asked for.
 	ErrCertificateWrong = errors.New("issued certificate is not what was asked for")
 
+	// ErrCertificatePending: the outside authority has not answered yet. The order waits and is tried again by itself.
+	ErrCertificatePending = errors.New("the certificate authority has not answered yet")
+	// ErrCertificateRefused: the outside authority refused to certify the key.
+	ErrCertificateRefused = errors.New("the certificate authority refused the request")
+
 	// ErrTypeNotInSet: the order's set has no seal of that type.
 	ErrTypeNotInSet = errors.New("seal type is not in the order's set")
 	// ErrNameDiffers: the name on the filing is not the name on the licence.
@@ -67,6 +72,7 @@ var exceptions = []struct {
 	{register.ErrImpressionDamaged, "impression-damaged"},
 	{ErrMakerExpired, "maker-expired"},
 	{ErrCertificateWrong, "certificate-wrong"},
+	{ErrCertificateRefused, "certificate-refused"},
 	{gm.ErrDisagree, "verifiers-disagree"},
 	{seal.ErrName, "seal-name"},
 	{seal.ErrPicture, "seal-picture"},

@@ -28,6 +28,8 @@ type sheet struct {
 	picture  impression.Derived
 	born     *born
 	cert     []byte
+	waits    error // why there is no certificate yet
+	outside  bool  // it is an outside authority's
 	chain    [][]byte
 	from, to time.Time // validity, within the certificate's
 	name     string
@@ -190,7 +192,7 @@ func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
 			intent[h] = intents[n]
 		}
 	}
-	return s.each(ctx, func(ctx context.Context, h *sheet) (err error) {
+	err := s.each(ctx, func(ctx context.Context, h *sheet) (err error) {
 		if h.born.key == nil {
 			if h.born.key, h.born.draft, err = i.Keys.Generate(ctx, intent[h]); err != nil {
 				return err
@@ -198,6 +200,21 @@ func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
 		}
 		return i.certify(ctx, s, h)
 	})
+	if err != nil {
+		return err
+	}
+	return s.certified()
+}
+
+// certified demands that every sheet has its certificate.
+func (s *set) certified() error {
+	var waits []error
+	for _, h := range s.sheets {
+		if h.cert == nil {
+			waits = append(waits, h.waits)
+		}
+	}
+	return errors.Join(waits...)
 }
 
 const (
@@ -222,11 +239,18 @@ func (i *Issuance) certify(ctx context.Context, s *set, h *sheet) error {
 		return nil
 	}
 	cert, chain, err := i.Issuer.Issue(ctx, ca.Request{PublicKey: h.born.key.Public(), ESID: h.born.esid, Name: s.licence.Name,
-		USCC: s.licence.USCC, NotBefore: s.from, NotAfter: s.to})
+		USCC: s.licence.USCC, NotBefore: s.from, NotAfter: s.to, Key: h.born.key})
 	if err != nil {
-		return fmt.Errorf("certificate of seal %s: %w", h.born.esid, err)
+		err = fmt.Errorf("certificate of seal %s: %w", h.born.esid, err)
 	}
-	h.cert, h.chain = cert, chain
+	if errors.Is(err, ErrCertificatePending) || errors.Is(err, ErrCertificateRefused) || errors.Is(err, ErrCertificateWrong) {
+		h.waits = err // the others of the set are asked for all the same
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h.cert, h.chain, h.outside = cert, chain, i.cfg.Outside
 	return h.checkCertificate(s)
 }
 
@@ -319,7 +343,7 @@ func (t SealType) sealName(name, person string) string {
 func (h *sheet) enter(s *set) (register.Seal, register.Draft, error) {
 	n := register.NewSeal{ESL: h.esl, Certificate: h.cert, Chain: h.chain, Filing: h.imp.Filing, Seal: register.Seal{
 		ESID: h.born.esid, USCC: s.order.USCC, Enterprise: s.licence.Name, Type: h.request.Type, Name: h.name, Key: h.born.key.ID(),
-		Order: s.order.ID, Edition: 1 + h.old.Edition, Replaces: h.old.ESID, Holds: h.old.Inherited(), Institutional: s.institutional, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
+		Order: s.order.ID, Edition: 1 + h.old.Edition, Replaces: h.old.ESID, Holds: h.old.Inherited(), Institutional: s.institutional, Outside: h.outside, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
 	made, d, err := n.Enter()
 	k := h.born.draft
 	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Spend: k.Spend, Audit: k.Audit})

@@ -15,6 +15,7 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/connector/account"
+	"sealkeeper/connector/authority"
 	"sealkeeper/connector/delivery"
 	elicence "sealkeeper/connector/elicence/sim"
 	"sealkeeper/connector/feed"
@@ -191,7 +192,7 @@ func (w *world) openToken() {
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), audit.Collections(),
-		delivery.Collections(), feed.Collections(), account.Collections()} {
+		delivery.Collections(), feed.Collections(), account.Collections(), authority.Collections()} {
 		all = append(all, of...)
 	}
 	return all

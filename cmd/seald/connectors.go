@@ -28,7 +28,7 @@ type ConnectorsConfig struct {
 
 // SystemConfig is one system outside.
 type SystemConfig struct {
-	// System is registration, public-security, account or notice.
+	// System is registration, public-security, account, notice or authority.
 	System string `yaml:"system"`
 	// URL is its address; nothing else is reached. https, in demo mode also http.
 	URL string `yaml:"url"`
@@ -41,6 +41,10 @@ type SystemConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// Every is how often it is asked for news, for those that have any. Default 30s.
 	Every time.Duration `yaml:"every"`
+	// Anchors (PEM) are the roots of the certificate authority, and its alone: who controls one of their keys can certify any key.
+	Anchors string `yaml:"anchors"`
+	// Codes is a file with the authority's codes; default: the embedded table. Cannot cause a false signature.
+	Codes string `yaml:"codes"`
 }
 
 // The systems that can be connected, by their names in the configuration.
@@ -49,9 +53,10 @@ const (
 	sysPublicSecurity = "public-security"
 	sysAccount        = "account"
 	sysNotice         = "notice"
+	sysAuthority      = "authority"
 )
 
-var systems = []string{sysRegistration, sysPublicSecurity, sysAccount, sysNotice}
+var systems = []string{sysRegistration, sysPublicSecurity, sysAccount, sysNotice, sysAuthority}
 
 func (c *ConnectorsConfig) defaults() {
 	c.BackOff, c.DeadAfter, c.Parallel = or(c.BackOff, 10*time.Minute), or(c.DeadAfter, 168*time.Hour), or(c.Parallel, 4)
@@ -64,7 +69,7 @@ func (c *ConnectorsConfig) defaults() {
 func (c *ConnectorsConfig) resolve(base string) {
 	c.Codes = under(base, c.Codes)
 	for i := range c.Systems {
-		for _, p := range []*string{&c.Systems[i].CA, &c.Systems[i].Certificate, &c.Systems[i].Key} {
+		for _, p := range []*string{&c.Systems[i].CA, &c.Systems[i].Certificate, &c.Systems[i].Key, &c.Systems[i].Anchors, &c.Systems[i].Codes} {
 			*p = under(base, *p)
 		}
 	}
@@ -86,6 +91,8 @@ func (c *ConnectorsConfig) check(mode string) error {
 			err = fmt.Errorf("connectors.systems.url of %s: production mode wants https", s.System)
 		case (s.Certificate == "") != (s.Key == ""):
 			err = fmt.Errorf("connectors.systems.certificate and key of %s go together", s.System)
+		case (s.Anchors != "") != (s.System == sysAuthority), s.Codes != "" && s.System != sysAuthority:
+			err = fmt.Errorf("connectors.systems.anchors and codes of %s: the authority needs its anchors, and no other system has either", s.System)
 		case s.Timeout < 0 || s.Timeout > 5*time.Minute || s.Every < 0:
 			err = fmt.Errorf("connectors.systems.timeout of %s must be within five minutes, and every not negative", s.System)
 		}

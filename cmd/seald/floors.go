@@ -15,6 +15,7 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
 	"sealkeeper/connector/account"
+	certifier "sealkeeper/connector/authority"
 	"sealkeeper/connector/delivery"
 	"sealkeeper/connector/feed"
 	"sealkeeper/issuance"
@@ -55,7 +56,8 @@ type appliance struct {
 	started   time.Time
 	unsettled []string // serials of tokens that were away at the start
 
-	authorities []authority // the SM2 issuing ones, the oldest first
+	authorities []authority          // the SM2 ones, the oldest first
+	licensed    *certifier.Connector // certifies enterprise seals in place of authority; nil when none is connected
 
 	ceremonies *ceremony.Desk
 
@@ -68,7 +70,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
-		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections()} {
+		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections(), outsideCollections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -175,7 +177,7 @@ func (a *appliance) openWork(ctx context.Context) error {
 		cfg.Timestamp = a.sealStamp(stamper)
 	}
 	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
-		Issuer: a.authority, Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls, Lists: a.lists()}, cfg)
+		Issuer: a.issuer(), Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls, Lists: a.lists()}, cfg)
 	if err != nil {
 		return err
 	}
@@ -191,6 +193,7 @@ func (a *appliance) issuanceConfig() (issuance.Config, error) {
 	cfg := issuance.DefaultConfig()
 	cfg.Log, cfg.SealYears, cfg.Release = a.log, a.cfg.Issuance.SealYears, register.Release(a.cfg.Issuance.Release)
 	cfg.HeaderVersion = a.cfg.Issuance.SealVersion
+	cfg.Outside = a.licensed != nil
 	cfg.Sets = map[string][]string{"": a.cfg.Issuance.Set}
 	maps.Copy(cfg.Sets, a.cfg.Issuance.Sets)
 	cfg.RemakeBefore, cfg.RenameEndsPersonal = a.cfg.Issuance.RemakeBefore, a.cfg.Issuance.RenameEndsPersonal

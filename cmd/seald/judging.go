@@ -42,6 +42,7 @@ func (a *appliance) openJudging(ctx context.Context) error {
 		}
 		*into = append(*into, c)
 	}
+	j.own.Roots = append(j.own.Roots, a.sealAnchors()...)
 	former, err := a.formerMakers(ctx)
 	if err != nil {
 		return err

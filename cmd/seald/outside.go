@@ -10,6 +10,7 @@ import (
 
 	"sealkeeper/api"
 	"sealkeeper/connector/account"
+	certifier "sealkeeper/connector/authority"
 	"sealkeeper/connector/delivery"
 	"sealkeeper/connector/feed"
 	"sealkeeper/connector/notice"
@@ -28,11 +29,12 @@ type outside struct {
 	feeds    map[string]*feed.Reader
 	police   *publicsecurity.Connector // nil when it is not connected
 	every    time.Duration             // how often police is asked
+	licensed *certifier.Connector      // nil when it is not connected
 }
 
 // openOutside wires the connected systems.
 func (a *appliance) openOutside(context.Context) error {
-	o := &outside{feeds: map[string]*feed.Reader{}}
+	o := &outside{feeds: map[string]*feed.Reader{}, licensed: a.licensed}
 	to := map[string]delivery.Destination{}
 	for _, s := range a.cfg.Connectors.Systems {
 		if err := a.connect(o, to, s); err != nil {
@@ -78,6 +80,8 @@ func (a *appliance) connect(o *outside, to map[string]delivery.Destination, s Sy
 		to[register.QueueFiling], o.feeds[s.System] = o.police, feed.New(a.store, o.police.Feed(reading))
 	case sysAccount:
 		to[issuance.QueueAccount] = &account.Connector{Client: cl, Store: a.store, Now: time.Now}
+	case sysAuthority:
+		to[register.QueueCertificates] = a.licensed
 	case sysNotice:
 		to[issuance.QueueNotice] = &notice.Connector{Client: cl}
 	}
@@ -94,8 +98,14 @@ func (a *appliance) works() []func(context.Context) {
 	if o.police != nil {
 		all = append(all, func(ctx context.Context) { o.police.Run(ctx, o.every, a.log) })
 	}
+	if o.licensed != nil && a.audit.Recovering() == "" {
+		all = append(all, func(ctx context.Context) { o.licensed.Run(ctx, settleRequests, a.log) })
+	}
 	return all
 }
+
+// settleRequests is how often requests for certificates are looked through.
+const settleRequests = time.Minute
 
 // measure registers one line for each queue and feed.
 func (o *outside) measure(r *prometheus.Registry) {
@@ -118,6 +128,9 @@ func (o *outside) measure(r *prometheus.Registry) {
 		gauge("sealkeeper_feed_last", "Number of the last message read.", "feed", name, func() float64 { return float64(f.Stats().Last) })
 		gauge("sealkeeper_feed_held", "Messages that could not be taken.", "feed", name, func() float64 { return float64(f.Stats().Held) })
 		gauge("sealkeeper_feed_stopped", "1 when the last round did not come to the end of the feed.", "feed", name, func() float64 { return one(f.Stats().Stopped != "") })
+	}
+	if o.licensed != nil {
+		gauge("sealkeeper_certificates_waiting", "Requests that the certificate authority has not answered.", "", "", func() float64 { return float64(o.licensed.Waiting()) })
 	}
 	if o.police != nil {
 		gauge("sealkeeper_filings_pending", "Made seals that wait to be filed with public security.", "", "", func() float64 { n, _ := o.police.Pending(); return float64(n) })

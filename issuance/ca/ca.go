@@ -52,6 +52,7 @@ type Request struct {
 	USCC      string // unified social credit code, 18 characters
 	NotBefore time.Time
 	NotAfter  time.Time
+	Key       Key // the seal's own; an outside authority gets a request signed by it, the embedded one needs none
 }
 
 // Issuer certifies a seal key. The chain runs from the certificate's issuer to the root; all are DER.

@@ -1,8 +1,11 @@
 package ca
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509/pkix"
 	"fmt"
+	"slices"
 	"time"
 
 	"sealkeeper/internal/gm"
@@ -34,11 +37,14 @@ func SigningRequest(ctx context.Context, key Key, t SubjectTemplate, r Request) 
 	return csrDER, nil
 }
 
-// External is an outside, licensed certificate authority, known by the anchors that configuration pins.
-type External struct{ Anchors []*gm.Certificate }
+// External is an outside, licensed certificate authority, known by the anchors that configuration pins. Subject is the template of the requests.
+type External struct {
+	Anchors []*gm.Certificate
+	Subject SubjectTemplate
+}
 
-// Accept judges what the outside authority sent back for r: the seal's own key, fit to sign, no authority, covering r's validity where
-// r states one, and chained to a pinned anchor with every signature accepted twice (law 4). It returns the chain in order, without
+// Accept judges what the outside authority sent back for r: the seal's own key, the name that was asked for, fit to sign, no authority, covering
+// r's validity where r states one, and chained to a pinned anchor with every signature accepted twice (law 4). It returns the chain in order, without
 // the certificate itself. ErrAnswer names what is wrong.
 func (x External) Accept(r Request, certDER []byte, others [][]byte, at time.Time) (chain [][]byte, err error) {
 	c, err := gm.ParseCertificate(certDER)
@@ -53,6 +59,9 @@ func (x External) Accept(r Request, certDER []byte, others [][]byte, at time.Tim
 		return nil, fmt.Errorf("not a signing certificate: %w", ErrAnswer)
 	case !r.NotBefore.IsZero() && c.NotBefore.After(r.NotBefore), !r.NotAfter.IsZero() && c.NotAfter.Before(r.NotAfter):
 		return nil, fmt.Errorf("valid %s to %s: %w: %w", c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339), ErrAnswer, ErrValidity)
+	}
+	if err := x.named(c, r); err != nil {
+		return nil, err
 	}
 	path, err := x.path(c, others, at)
 	if err != nil {
@@ -69,6 +78,30 @@ func (x External) Accept(r Request, certDER []byte, others [][]byte, at time.Tim
 		chain = append(chain, parent.Raw)
 	}
 	return chain, nil
+}
+
+// named demands every attribute that was asked for, as it was asked for; an authority may add others. The holder may be left out, never changed.
+func (x External) named(c *gm.Certificate, r Request) error {
+	want, err := x.Subject.name(r)
+	if err != nil {
+		return err
+	}
+	for _, w := range want.ExtraNames {
+		if !slices.ContainsFunc(c.Subject.Names, func(n pkix.AttributeTypeAndValue) bool { return n.Type.Equal(w.Type) && n.Value == w.Value }) {
+			return fmt.Errorf("the name lacks %s=%.80v: %w", w.Type, w.Value, ErrAnswer)
+		}
+	}
+	for _, n := range c.Subject.Names { // a second value beside the right one names somebody else
+		if i := slices.IndexFunc(want.ExtraNames, func(w pkix.AttributeTypeAndValue) bool { return w.Type.Equal(n.Type) }); i >= 0 && want.ExtraNames[i].Value != n.Value {
+			return fmt.Errorf("the name says %s=%.80v: %w", n.Type, n.Value, ErrAnswer)
+		}
+	}
+	for _, e := range c.Extensions {
+		if holder, err := holderExtension(r); e.Id.Equal(oidHolder) && (err != nil || !bytes.Equal(e.Value, holder.Value)) {
+			return fmt.Errorf("another holder: %w", ErrAnswer)
+		}
+	}
+	return nil
 }
 
 func (x External) path(c *gm.Certificate, others [][]byte, at time.Time) ([]*gm.Certificate, error) {

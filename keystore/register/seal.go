@@ -40,6 +40,7 @@ type Seal struct {
 	CertSHA256     string      `json:"cert_sha256"`
 	ESLSHA256      string      `json:"esl_sha256"`
 	Institutional  bool        `json:"institutional,omitempty"` // a registration authority's own: no licence stands behind it
+	Outside        bool        `json:"outside,omitempty"`       // an outside authority certified the key, and is told when the seal ends before its time
 	MadeAt         time.Time   `json:"made_at"`
 	CollectedAt    time.Time   `json:"collected_at,omitzero"`
 	EndedAt        time.Time   `json:"ended_at,omitzero"`
@@ -152,6 +153,9 @@ func (s Seal) move(was Seal, to State, at store.Version, c Change) (Seal, Draft,
 		d.put(seals, s.ESID, s, at),
 		d.record(audit.Event{Kind: audit.KindSealState, Actor: c.Actor, Subject: s.ESID,
 			Detail: stateRecord{was.State, to, c.Reason, c.Evidence}, Result: s}))
+	if s.Outside && to.Final() && to != Expired {
+		err = errors.Join(err, d.revoke(s))
+	}
 	if s.Institutional {
 		return s, d, err // nobody outside filed its impression
 	}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	certifier "sealkeeper/connector/authority"
+	"sealkeeper/internal/gm"
+	"sealkeeper/issuance"
+	"sealkeeper/issuance/ca"
+	"sealkeeper/keystore/store"
+)
+
+// openLicensed connects the outside authority that certifies enterprise seals. Production does not start without one.
+func (a *appliance) openLicensed() error {
+	s, connected := a.cfg.Connectors.system(sysAuthority)
+	if !connected && a.cfg.Mode == "production" {
+		return errors.New("production mode refuses the embedded authority for enterprise seals: connect a licensed one (connectors.systems, system: authority)")
+	}
+	if !connected {
+		return nil
+	}
+	anchors, err := parsed([]string{s.Anchors})
+	if err != nil {
+		return err
+	}
+	codes, err := certifier.LoadCodes(s.Codes)
+	if err != nil {
+		return err
+	}
+	cl, err := s.client(0)
+	if err != nil {
+		return err
+	}
+	a.licensed = certifier.New(certifier.Config{Client: cl, Store: a.store, Register: a.register, Anchors: anchors, Subject: ca.DefaultSubjectTemplate(),
+		Codes: codes, Now: time.Now})
+	return nil
+}
+
+// issuer certifies the keys of enterprise seals.
+func (a *appliance) issuer() issuance.Issuer {
+	if a.licensed != nil {
+		return a.licensed
+	}
+	return a.authority
+}
+
+// sealAnchors are whom verifications trust for seals beside the appliance's own root.
+func (a *appliance) sealAnchors() []*gm.Certificate {
+	if a.licensed == nil {
+		return nil
+	}
+	return a.licensed.Anchors
+}
+
+// outsideCollections are what the connectors store.
+func outsideCollections() []*store.Collection { return certifier.Collections() }
