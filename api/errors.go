@@ -233,5 +233,6 @@ var table = []kind{
 	{keystore.ErrKeyExists, 409, "token-key-exists", "密码模块内已有同名密钥", "The token holds a key of that name already", 0, false},
 	{keystore.ErrTokenRefused, 502, "token-refused", "密码模块拒绝执行", "The token refused the operation", 1, false},
 	{keystore.ErrSignatureWrong, 502, "token-signature-wrong", "密码模块返回错误签名", "The token's signature does not verify", 0, true},
+	{errNoBackups, 409, "no-backup-folder", "未配置备份目录", "No folder for backups is configured", 0, false},
 	{errForm, 422, "request-form", "签章请求不完整", "Not a complete signing request", 0, false},
 }

@@ -104,6 +104,7 @@ var remedies = map[string]string{
 	"no-revocation-list":         "Fetch the list from the address that the certificate names (CRL distribution point).",
 	"no-time-stamp-authority":    "Name an outside authority (`tsa.url`), or make the appliance with `seald init`, which makes one. Or leave `timestamp` out.",
 	"time-stamp-unavailable":     "Repeat with the same Idempotency-Key. Whoever runs the appliance looks at the authority, or decides `tsa.when_down: sign-without`.",
+	"no-backup-folder":           "Set `backup.folder` and `backup.recipients` in the configuration.",
 	"disk-full":                  "Make space on the disk of the store (`store.reserve` says how much must stay free). Everything goes on by itself then; nothing that was acknowledged is lost.",
 	"checkpoint-overdue":         "Bring back what `/readyz` names under `log`: the token of the audit key, or the anchor's disk. Signing goes on by itself with the next checkpoint.",
 	"no-public-pages":            "Set `pages` in the configuration, or leave `qr` out.",

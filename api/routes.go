@@ -35,6 +35,7 @@ func (s *Server) register() {
 	s.ceremonyDesk()
 	s.outside()
 	s.appliance()
+	s.backups()
 	s.health()
 	s.metrics()
 }

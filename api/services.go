@@ -33,6 +33,8 @@ type Services struct {
 	TimeStamp func(ctx context.Context, who audit.Actor, query []byte) (reply []byte, err error)
 	// Judge gives the verifier its trust anchors, clock and seal status.
 	Judge func() verify.Options
+	// Backups makes copies of the store; nil where no folder is configured.
+	Backups Backups
 	// Ready names what is not, nil when all is well.
 	Ready func(ctx context.Context) []Fault
 	// AcceptClock lets commits go on after the clock was doubted, and records who said so.

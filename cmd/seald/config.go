@@ -56,6 +56,7 @@ type Config struct {
 	Sources           SourcesConfig  `yaml:"sources"`
 	Issuance          IssuanceConfig `yaml:"issuance"`
 	Custody           CustodyConfig  `yaml:"custody"`
+	Backup            BackupConfig   `yaml:"backup"`
 	TSA               TSAConfig      `yaml:"tsa"`
 	PDF               PDFConfig      `yaml:"pdf"`
 	// Connectors are the systems outside. What comes from them counts by the keys in Sources, whatever the connection. Cannot cause a false
@@ -236,6 +237,9 @@ func (c *Config) defaults() {
 	c.TSA.Policy, c.TSA.WhenDown, c.TSA.Timeout = or(c.TSA.Policy, "1.2.3.4.1"), or(c.TSA.WhenDown, "refuse"), or(c.TSA.Timeout, 10*time.Second)
 	c.PDF.GM = PDFGMConfig{or(c.PDF.GM.Filter, "Adobe.PPKLite"), or(c.PDF.GM.SubFilter, "adbe.pkcs7.detached"), or(c.PDF.GM.OIDs, "gm")}
 	c.Connectors.defaults()
+	if c.Backup.Folder != "" {
+		c.Backup.Every, c.Backup.Keep = or(c.Backup.Every, 24*time.Hour), or(c.Backup.Keep, 14)
+	}
 	c.Audience = or(c.Audience, "sealkeeper-"+c.Division)
 	if len(c.Issuance.Set) == 0 {
 		c.Issuance.Set = []string{"01", "02", "03", "05"}
@@ -261,6 +265,7 @@ func (c *Config) resolve(base string) {
 	c.Verification.resolve(base)
 	c.Certificates.Catalogue = under(base, c.Certificates.Catalogue)
 	c.Connectors.resolve(base)
+	c.Backup.Folder = under(base, c.Backup.Folder)
 	for i := range c.Modules {
 		c.Modules[i].Path = under(base, c.Modules[i].Path)
 	}
@@ -301,6 +306,7 @@ func (c *Config) check() error {
 	need(c.CheckpointOverdue > 0 && c.CheckpointOverdue <= 24*time.Hour, "checkpoint_overdue must be within 24h")
 	c.checkTokens(need)
 	c.Custody.check(need)
+	c.Backup.check(need)
 	need(c.Mode != "production" || len(c.Modules) > 0, "modules: production mode wants the list of PKCS#11 libraries that may be loaded")
 	for _, m := range c.Modules {
 		need(m.Path != "" && (m.SHA256 == "" || sha256Hex.MatchString(m.SHA256)), "modules: each needs a path, and sha256 is 64 hexadecimal digits")

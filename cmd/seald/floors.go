@@ -48,6 +48,7 @@ type appliance struct {
 	signer    *signer.Signer
 	stamps    *tsa.Service // nil without an embedded time-stamp authority
 	outside   *outside
+	backups   *backups // nil without a folder for them
 
 	statements *statement.Service // nil without a key of statements
 
@@ -84,7 +85,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openOutside, a.openCeremonies} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openOutside, a.openCeremonies, a.openBackups} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -81,6 +81,9 @@ func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listen
 	g.Go(func() error { return a.audit.Run(ctx) })
 	g.Go(func() error { a.settleTokens(ctx, settleEvery); return nil })
 	g.Go(func() error { a.rewrap(ctx); return nil })
+	if a.backups != nil {
+		g.Go(func() error { a.backups.run(ctx); return nil })
+	}
 	for _, work := range a.works() {
 		g.Go(func() error { work(ctx); return nil })
 	}

@@ -22,6 +22,9 @@ func (a *appliance) services() api.Services {
 			return certify(a.tls, csr, name)
 		},
 		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise(), Outside: a.outside}
+	if a.backups != nil {
+		s.Backups = a.backups
+	}
 	if a.stamps != nil {
 		s.TimeStamp = a.stamps.Answer
 	}
@@ -88,6 +91,9 @@ func (a *appliance) measure(r *prometheus.Registry) {
 	}
 	r.MustRegister(tokenMetrics{a.keys}, wrappingMetrics{a.keys})
 	a.outside.measure(r)
+	if a.backups != nil {
+		a.backups.measure(r)
+	}
 	counter("sealkeeper_signatures_released_total", "Signatures released.", func() uint64 { return a.signer.Stats().Released })
 	counter("sealkeeper_signatures_discarded_total", "Signatures made and not released.", func() uint64 { return a.signer.Stats().Discarded })
 	counter("sealkeeper_signatures_refused_total", "Signing requests refused.", func() uint64 { return a.signer.Stats().Refused })

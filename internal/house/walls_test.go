@@ -45,6 +45,7 @@ var deep = []wall{
 	{"licence", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api"}, "imports no workflow"},
 	{"licence/certificate", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/keystore/register"}, "keeps what departments state, and knows no seal"},
 	{"keystore/register", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/licence", "sealkeeper/access"}, "imports no workflow"},
+	{"keystore/backup", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence", "sealkeeper/access"}, "copies a store, and knows nothing of what is in it"},
 	{"keystore/store", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence"}, "the engine knows bytes"},
 	{"hsm/worker", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "the child knows a token and its parent, nothing else"},
 	{"hsm/probe", []string{"sealkeeper/keystore", "sealkeeper/seal", "sealkeeper/signer", "sealkeeper/api", "net/http"}, "it measures a token on this machine, and knows no seal"},

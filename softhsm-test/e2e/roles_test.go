@@ -107,6 +107,8 @@ var matrix = map[string]route{
 	"GET /v1/ceremonies/{id}/transcript":        {officers, ""},
 	"GET /v1/keys":                              {officers, ""},
 	"GET /v1/wrapping-keys":                     {officers, ""},
+	"GET /v1/backups":                           {[]string{"system", "security", "audit"}, ""},
+	"POST /v1/backups":                          {[]string{"system"}, ""},
 	"GET /v1/appliance":                         {[]string{"system", "security", "audit"}, ""},
 	"POST /v1/appliance/clock":                  {[]string{"system"}, ""},
 	"POST /v1/appliance/resynchronise":          {[]string{"system", "security"}, ""},
