@@ -19,6 +19,22 @@ func (s *Server) putLicence(ctx context.Context, in *envelopeInput) (issuance.Ev
 func (s *Server) impressions() {
 	route(s, "POST", "/v1/impressions", "put-impression", "impressions", "Take a signed filing of an impression", s.putImpression)
 	route(s, "GET", "/v1/impressions/{id}", "get-impression", "impressions", "What is known of an impression; never the picture", s.getImpression)
+	route(s, "GET", "/v1/impression-reads", "report-impression-reads", "impressions", "How often impressions were read in a year, by purpose, from the log", s.impressionReads)
+}
+
+type yearInput struct {
+	Caller
+	Year int `query:"year" minimum:"2020" maximum:"9998" doc:"of UTC; this year when absent"`
+}
+
+func (s *Server) impressionReads(ctx context.Context, in *yearInput) (register.ReadReport, error) {
+	if err := s.allow(in.Caller, access.AuditRead); err != nil {
+		return register.ReadReport{}, err
+	}
+	if in.Year == 0 {
+		in.Year = time.Now().UTC().Year()
+	}
+	return s.use.Register.ReadsOf(ctx, in.Year)
 }
 
 func (s *Server) putImpression(ctx context.Context, in *envelopeInput) (issuance.FilingOutcome, error) {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -148,6 +149,7 @@ type Impression struct {
 	SM3        string    `json:"sm3"`
 	SHA256     string    `json:"sha256"`
 	Derivation string    `json:"derivation"`
+	Overlap    float64   `json:"overlap"` // of the seal's picture with the filed one, 0 to 1
 	Order      string    `json:"order"`
 	Engraver   string    `json:"engraver,omitempty"`
 	FiledAt    time.Time `json:"filed_at"`
@@ -168,6 +170,35 @@ func (c *Client) PutImpression(ctx context.Context, key string, e Envelope) (Imp
 // Impression returns what is known of an impression.
 func (c *Client) Impression(ctx context.Context, id string) (Impression, error) {
 	return get[Impression](ctx, c, at("/v1/impressions", id), nil)
+}
+
+// ImpressionReads is a year's account of why impressions were read.
+type ImpressionReads struct {
+	Year        int            `json:"year"`
+	FirstRecord uint64         `json:"first_record"` // of the log, in that year
+	Records     uint64         `json:"records"`
+	Reads       map[string]int `json:"reads"`     // by purpose: make, remake, compare_for_filing, authority_inquiry
+	Unlisted    int            `json:"unlisted"`  // for no listed purpose
+	Inquiries   []Inquiry      `json:"inquiries"` // by authorities
+}
+
+// Inquiry is one reading for an authority.
+type Inquiry struct {
+	Record     uint64    `json:"record"`
+	At         time.Time `json:"at"`
+	Impression string    `json:"impression"`
+	Reference  string    `json:"reference"`
+	Requested  Actor     `json:"requested"`
+	Approved   Actor     `json:"approved"`
+}
+
+// ImpressionReads reports the readings of a year, 0 for this one; the audit officer may.
+func (c *Client) ImpressionReads(ctx context.Context, year int) (ImpressionReads, error) {
+	q := url.Values{}
+	if year != 0 {
+		q.Set("year", strconv.Itoa(year))
+	}
+	return get[ImpressionReads](ctx, c, "/v1/impression-reads", q)
 }
 
 // Order is one application for a set of seals.

@@ -82,7 +82,7 @@ type filing struct {
 	by      audit.Actor
 	env     envelope.Envelope
 	payload string // SM3 of the signed payload
-	look    func() (derivation string, err error)
+	look    func() (register.Look, error)
 }
 
 func (t *filing) take(ctx context.Context) (FilingOutcome, error) {
@@ -146,7 +146,7 @@ func (t *filing) enter(ctx context.Context, o register.Order, at store.Version) 
 		return FilingOutcome{}, err
 	}
 	e := register.Entry{Order: o.ID}
-	if e.Derivation, err = t.look(); err != nil {
+	if e.Look, err = t.look(); err != nil {
 		return FilingOutcome{}, err
 	}
 	if t.SealType == legalRep {
@@ -195,14 +195,19 @@ func (t *filing) judge(o register.Order, s licence.Standing) error {
 }
 
 // lookAtPicture makes the checks on the picture and says how the seal's picture derives from it.
-func (t *filing) lookAtPicture() (derivation string, err error) { return t.i.look(t.Filing) }
+func (t *filing) lookAtPicture() (register.Look, error) { return t.i.look(t.Filing) }
 
-func (i *Issuance) look(f register.Filing) (derivation string, err error) {
-	d, m, err := i.derive(f.SealType, f.Format, f.WidthMM, f.HeightMM, f.Image)
+func (i *Issuance) look(f register.Filing) (register.Look, error) {
+	p, m, err := i.examine(f.SealType, f.Format, f.WidthMM, f.HeightMM, f.Image)
 	if err != nil {
-		return "", fmt.Errorf("filing %s: %w", f.FilingNumber, err)
+		return register.Look{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
 	}
-	return fmt.Sprintf("PNG, white made transparent, overlap %.4f, %.0f dpi, ink %s, red %.2f", d.IoU, m.DPI, m.Ink, m.RedShare), nil
+	d, err := impression.Derive(p, impression.Size{WidthMM: f.WidthMM, HeightMM: f.HeightMM})
+	if err != nil {
+		return register.Look{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
+	}
+	return register.Look{Overlap: d.IoU, Picture: p,
+		Derivation: fmt.Sprintf("PNG, white made transparent, overlap %.4f, %.0f dpi, ink %s, red %.2f", d.IoU, m.DPI, m.Ink, m.RedShare)}, nil
 }
 
 // refuse makes the order wait for a human and returns the named error. The request is not answered by that: the same filing under the same
@@ -222,21 +227,26 @@ func (t *filing) refuse(ctx context.Context, o register.Order, at store.Version,
 // formats are the names that a filing may give a picture's format.
 var formats = map[string]string{"PNG": impression.PNG, "BMP": impression.BMP, "JPG": impression.JPG, "JPEG": impression.JPG}
 
-// derive checks a picture against its type's template and makes the picture of the seal from it.
-func (i *Issuance) derive(sealType, format string, width, height float64, image []byte) (impression.Derived, impression.Measure, error) {
+// examine checks a picture against its type's template.
+func (i *Issuance) examine(sealType, format string, width, height float64, image []byte) (*impression.Picture, impression.Measure, error) {
 	p, err := impression.Decode(image, impression.DefaultLimits)
 	if err != nil {
-		return impression.Derived{}, impression.Measure{}, err
+		return nil, impression.Measure{}, err
 	}
 	if formats[strings.ToUpper(format)] != p.Format {
-		return impression.Derived{}, impression.Measure{}, fmt.Errorf("%s stated as %.16q: %w", p.Format, format, ErrFormatStated)
+		return nil, impression.Measure{}, fmt.Errorf("%s stated as %.16q: %w", p.Format, format, ErrFormatStated)
 	}
-	size := impression.Size{WidthMM: width, HeightMM: height}
-	m, err := impression.Check(p, size, i.cfg.Types[sealType].Template)
+	m, err := impression.Check(p, impression.Size{WidthMM: width, HeightMM: height}, i.cfg.Types[sealType].Template)
+	return p, m, err
+}
+
+// derive checks a picture and makes the picture of the seal from it.
+func (i *Issuance) derive(sealType, format string, width, height float64, image []byte) (impression.Derived, impression.Measure, error) {
+	p, m, err := i.examine(sealType, format, width, height, image)
 	if err != nil {
 		return impression.Derived{}, m, err
 	}
-	d, err := impression.Derive(p, size)
+	d, err := impression.Derive(p, impression.Size{WidthMM: width, HeightMM: height})
 	return d, m, err
 }
 

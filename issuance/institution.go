@@ -39,11 +39,11 @@ func (i *Issuance) FileInstitution(ctx context.Context, req *keystore.Request, a
 		if err := i.institution(ctx, f.USCC, f.SealType); err != nil {
 			return FilingOutcome{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
 		}
-		derivation, err := i.look(f)
+		look, err := i.look(f)
 		if err != nil {
 			return FilingOutcome{}, err
 		}
-		imp, d, err := i.Register.File(ctx, env, f, register.Entry{Derivation: derivation, Institution: true}, actor.Audit())
+		imp, d, err := i.Register.File(ctx, env, f, register.Entry{Look: look, Institution: true}, actor.Audit())
 		if err != nil {
 			return FilingOutcome{}, err
 		}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"image/jpeg"
+	"image/png"
 	"strings"
 	"testing"
 	"time"
@@ -286,7 +288,8 @@ func TestFilingExceptions(t *testing.T) {
 	w.establish(uscc)
 	must(w.file(taken))(t)
 	f3 := fields("91410303YYY000038M")
-	order := w.establish(f3.USCC)
+	f3.Name = "洛阳示例云帆商贸有限公司"
+	order := must(w.event(licence.KindEstablished, f3))(t).Order
 	defect := func(sealType string, d draw.Defect) register.Filing { return w.engrave(f3, sealType, d) }
 	with := func(change func(*register.Filing)) register.Filing {
 		f := w.engrave(f3, "01", 0)
@@ -298,7 +301,7 @@ func TestFilingExceptions(t *testing.T) {
 		want error
 		code string
 	}{
-		"another name":     {with(func(f *register.Filing) { f.Name = "洛阳示例有限公司" }), issuance.ErrNameDiffers, "name-differs"},
+		"another name":     {with(func(f *register.Filing) { f.Name = name }), issuance.ErrNameDiffers, "name-differs"},
 		"type not in set":  {with(func(f *register.Filing) { f.SealType = "04" }), issuance.ErrTypeNotInSet, "type-not-in-set"},
 		"format as stated": {with(func(f *register.Filing) { f.Format = "BMP" }), issuance.ErrFormatStated, "image-format-stated"},
 		"wrong size":       {with(func(f *register.Filing) { f.WidthMM, f.HeightMM = 60, 60 }), impression.ErrSize, "image-size"},
@@ -311,6 +314,10 @@ func TestFilingExceptions(t *testing.T) {
 		"100 megapixels":   {defect("01", draw.DefectHuge), impression.ErrTooManyPixels, "image-too-many-pixels"},
 		"another entity's": {with(func(f *register.Filing) {
 			f.SealType, f.Image, f.WidthMM, f.HeightMM = "02", taken.Image, taken.WidthMM, taken.HeightMM
+		}),
+			register.ErrImpressionTaken, "image-taken"},
+		"another entity's in other dress": {with(func(f *register.Filing) {
+			f.SealType, f.Image, f.Format, f.WidthMM, f.HeightMM = "02", asJPEG(t, taken.Image), "JPEG", taken.WidthMM, taken.HeightMM
 		}),
 			register.ErrImpressionTaken, "image-taken"},
 		"another's seal code": {with(func(f *register.Filing) { f.SealCode = taken.SealCode }), register.ErrSealCodeTaken, "seal-code-taken"},
@@ -340,6 +347,9 @@ func TestFilingExceptions(t *testing.T) {
 			t.Errorf("%s: repetition moved the log", name)
 		}
 		must(w.iss.Resolve(w.ctx, nil, system, order, issuance.Continue, "", "示例: 与公安核对"))(t)
+	}
+	if r := must(w.seals.ReadsOf(w.ctx, w.clock.now().UTC().Year()))(t); r.Reads["compare_for_filing"] != 1 || r.Reads["make"]+r.Unlisted != 0 {
+		t.Errorf("readings on record: %+v, one comparison and nothing else", r)
 	}
 	w.fileAll(f3, types...)
 	if n, err := w.iss.Finish(w.ctx); n != 1 || err != nil {
@@ -464,4 +474,15 @@ func TestMakeAtOnce(t *testing.T) {
 	if got := w.states(uscc); got != "01 made; 02 made; 03 made; 05 made; " {
 		t.Errorf("seals: %s", got)
 	}
+}
+
+// asJPEG is a PNG picture in another format.
+func asJPEG(t *testing.T, file []byte) []byte {
+	t.Helper()
+	m := must(png.Decode(bytes.NewReader(file)))(t)
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 60}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

@@ -343,7 +343,7 @@ func (t SealType) sealName(name, person string) string {
 func (h *sheet) enter(s *set) (register.Seal, register.Draft, error) {
 	n := register.NewSeal{ESL: h.esl, Certificate: h.cert, Chain: h.chain, Filing: h.imp.Filing, Seal: register.Seal{
 		ESID: h.born.esid, USCC: s.order.USCC, Enterprise: s.licence.Name, Type: h.request.Type, Name: h.name, Key: h.born.key.ID(),
-		Order: s.order.ID, Edition: 1 + h.old.Edition, Replaces: h.old.ESID, Holds: h.old.Inherited(), Institutional: s.institutional, Outside: h.outside, LicenceVersion: s.licence.Version, Impression: h.imp.ID, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
+		Order: s.order.ID, Edition: 1 + h.old.Edition, Replaces: h.old.ESID, Holds: h.old.Inherited(), Institutional: s.institutional, Outside: h.outside, LicenceVersion: s.licence.Version, Impression: h.imp.ID, Overlap: h.picture.IoU, NotBefore: h.from, NotAfter: h.to, MadeAt: s.from}}
 	made, d, err := n.Enter()
 	k := h.born.draft
 	d.Add(register.Draft{Put: k.Put, Expect: k.Expect, Spend: k.Spend, Audit: k.Audit})

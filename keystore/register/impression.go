@@ -49,7 +49,8 @@ type Impression struct {
 	SHA256     string  `json:"sha256"`     // of the image file
 	PayloadSM3 string  `json:"payload"`    // of the signed payload
 	Signature  []byte  `json:"signature"`  // of the sender, over the payload that is kept encrypted
-	Derivation string  `json:"derivation"` // how the picture of the seal is derived and how far it overlaps, filled by issuance
+	Derivation string  `json:"derivation"` // how the picture of the seal is derived, filled by issuance
+	Overlap    float64 `json:"overlap"`    // of the ink of both, intersection over union
 	Order      string  `json:"order"`
 	// Institution: of an institution's own seal, filed under its own signature, without an order.
 	Institution bool      `json:"institution,omitempty"`
@@ -61,13 +62,14 @@ type Impression struct {
 
 // filedRecord is the detail of an impression-filed record.
 type filedRecord struct {
-	Filing    string `json:"filing"`
-	Type      string `json:"type"`
-	USCC      string `json:"uscc"`
-	Order     string `json:"order"`
-	SM3       string `json:"sm3"`
-	Payload   string `json:"payload"`
-	Signature []byte `json:"signature"`
+	Filing    string  `json:"filing"`
+	Type      string  `json:"type"`
+	USCC      string  `json:"uscc"`
+	Order     string  `json:"order"`
+	SM3       string  `json:"sm3"`
+	Overlap   float64 `json:"overlap"`
+	Payload   string  `json:"payload"`
+	Signature []byte  `json:"signature"`
 }
 
 // boundTo is the value of the three unique collections.
@@ -80,8 +82,8 @@ type boundTo struct {
 
 // Entry is what the workflow knows of a filing beyond the filing.
 type Entry struct {
-	Order      string
-	Derivation string
+	Order string
+	Look
 	// Person is whose name a name seal shows, empty for the others: people of one name, or one person with two enterprises, have
 	// seals of one picture.
 	Person string
@@ -114,16 +116,19 @@ func (r *Register) Filed(ctx context.Context, f Filing, payloadSM3 string) (Impr
 }
 
 // File encrypts a filed impression and drafts its entry. The envelope has been opened into f by the caller, who also judges the picture
-// and fills derivation. Errors: ErrFilingReused, ErrSealCodeTaken, ErrImpressionTaken; nothing is stored by this method but, in a new
+// and fills the entry. Errors: ErrFilingReused, ErrSealCodeTaken, ErrImpressionTaken; nothing is stored by this method but, in a new
 // year, its key.
 func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, e Entry, actor audit.Actor) (Impression, Draft, error) {
 	i, err := r.newImpression(env, f)
 	if err != nil {
 		return i, Draft{}, err
 	}
-	i.Order, i.Derivation, i.Institution = e.Order, e.Derivation, e.Institution
+	i.Order, i.Derivation, i.Overlap, i.Institution = e.Order, e.Derivation, e.Overlap, e.Institution
 	var d Draft
 	if err := r.bind(ctx, &d, i, e.Person); err != nil {
+		return i, d, err
+	}
+	if err := r.bindLike(ctx, &d, &i, e, actor); err != nil {
 		return i, d, err
 	}
 	sealed, err := r.sealPicture(ctx, i, env.Payload, actor)
@@ -133,7 +138,7 @@ func (r *Register) File(ctx context.Context, env envelope.Envelope, f Filing, e 
 	d.putRaw(pictures, i.ID, sealed, 0)
 	err = errors.Join(d.put(impressions, i.ID, i, 0),
 		d.record(audit.Event{Kind: audit.KindImpression, Actor: actor, Subject: i.ID,
-			Detail: filedRecord{i.Filing, i.Type, i.USCC, i.Order, i.SM3, i.PayloadSM3, i.Signature}}))
+			Detail: filedRecord{i.Filing, i.Type, i.USCC, i.Order, i.SM3, i.Overlap, i.PayloadSM3, i.Signature}}))
 	return i, d, err
 }
 

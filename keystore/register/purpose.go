@@ -28,17 +28,19 @@ var (
 	CompareForFiling = Purpose{name: "compare_for_filing"}
 )
 
+const inquiry = "authority_inquiry"
+
 // AuthorityInquiry is an inquiry by an authority under its reference. Two operators answer for it: the one who opens and the second
 // named here.
 func AuthorityInquiry(reference string, second audit.Actor) Purpose {
-	return Purpose{"authority_inquiry", reference, second}
+	return Purpose{inquiry, reference, second}
 }
 
 func (p Purpose) check(first audit.Actor) error {
 	switch {
 	case p.name == "":
 		return ErrPurpose
-	case p.name != "authority_inquiry":
+	case p.name != inquiry:
 		return nil
 	case !cleanText(p.reference, 128):
 		return fmt.Errorf("inquiry without the authority's reference: %w", ErrPurpose)

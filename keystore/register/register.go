@@ -54,9 +54,10 @@ var (
 	pictures    = &store.Collection{Name: "impression-data", Codec: 1}
 	byFiling    = &store.Collection{Name: "impression-filing", Codec: 1}
 	byCode      = &store.Collection{Name: "impression-code", Codec: 1}
+	byLikeness  = &store.Collection{Name: "impression-likeness", Codec: 1}
 	byDigest    = &store.Collection{Name: "impression-digest", Codec: 1}
 	sealNotices = &store.Collection{Name: "seal-notice", Codec: 1}
-	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest, sealNotices}
+	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest, sealNotices, byLikeness}
 )
 
 // Collections lists what this package stores.

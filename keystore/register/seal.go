@@ -35,6 +35,7 @@ type Seal struct {
 	Order          string      `json:"order"`
 	LicenceVersion int         `json:"licence_version"`
 	Impression     string      `json:"impression"`
+	Overlap        float64     `json:"overlap"` // of its picture with the impression, measured when it was made
 	NotBefore      time.Time   `json:"not_before"`
 	NotAfter       time.Time   `json:"not_after"`
 	CertSHA256     string      `json:"cert_sha256"`

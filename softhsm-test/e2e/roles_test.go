@@ -86,6 +86,7 @@ var matrix = map[string]route{
 	"POST /v1/signatures/batch":                 {[]string{"department"}, `{"items":[{"key":"k",` + noRights[1:] + `]}`},
 	"POST /v1/verifications":                    {anyone, "x"},
 	"GET /v1/audit/entries":                     {[]string{"audit"}, ""},
+	"GET /v1/impression-reads":                  {[]string{"audit"}, ""},
 	"GET /v1/audit/proof?index=0":               {callers, ""},
 	"GET /v1/audit/consistency?from=1&to=1":     {callers, ""},
 	"GET /v1/audit/checkpoint":                  {callers, ""},
