@@ -21,6 +21,7 @@ import (
 type Key struct {
 	priv *sm2.PrivateKey
 	pub  *gm.PublicKey
+	same bool // the same message has the same signature
 }
 
 // Generate makes a key from r, or from crypto/rand when r is nil.
@@ -43,6 +44,19 @@ func FromScalar(d []byte) (*Key, error) {
 	}
 	return wrap(priv)
 }
+
+// FromSeed makes the key of a text, for generators that write the same bytes each time. Whoever knows the text has the key.
+func FromSeed(text string) (*Key, error) {
+	d := gm.SM3([]byte(text))
+	k, err := FromScalar(d[:])
+	if err != nil {
+		return nil, err
+	}
+	return k.Repeatable(), nil
+}
+
+// Repeatable returns the key as one that signs the same message with the same signature (RFC 6979 with SM3).
+func (k *Key) Repeatable() *Key { return &Key{priv: k.priv, pub: k.pub, same: true} }
 
 // Load reads a PKCS#8 PEM file.
 func Load(file string) (*Key, error) {
@@ -87,7 +101,7 @@ func wrap(priv *sm2.PrivateKey) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{priv, pub}, nil
+	return &Key{priv: priv, pub: pub}, nil
 }
 
 // Public returns the public half.
@@ -95,7 +109,11 @@ func (k *Key) Public() *gm.PublicKey { return k.pub }
 
 // SignE signs a finished e and returns r‖s.
 func (k *Key) SignE(e [32]byte) ([64]byte, error) {
-	der, err := sm2.SignASN1(rand.Reader, k.priv, e[:], nil)
+	sign := func() ([]byte, error) { return sm2.SignASN1(rand.Reader, k.priv, e[:], nil) }
+	if k.same {
+		sign = func() ([]byte, error) { return sm2.SignDeterministic(k.priv, e[:], nil) }
+	}
+	der, err := sign()
 	if err != nil {
 		return [64]byte{}, fmt.Errorf("signing: %w", err)
 	}
