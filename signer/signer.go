@@ -185,7 +185,7 @@ func (s *Signer) decide(ctx context.Context, actor access.Actor, r Request) (*us
 		return nil, rel, err
 	}
 	u := s.begin(actor, r)
-	for _, step := range [...]step{s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.laidOut} {
+	for _, step := range [...]step{s.entitled, s.licensed, s.sealActive, s.certified, s.approved, s.covered, s.laidOut} {
 		if err := step(ctx, u); err != nil {
 			return s.broken(ctx, u, err)
 		}
