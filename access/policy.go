@@ -50,6 +50,7 @@ const (
 	ImpressionPut    Action = "impression.put"
 	InstitutionPut   Action = "institution.impression.put" // the impression of an institution's own seal
 	ImpressionRead   Action = "impression.read"            // metadata; no route returns the picture (law 5)
+	PaperRead        Action = "paper.read"                 // licence documents and certificates of seals
 	OrderRead        Action = "order.read"
 	OrderCollect     Action = "order.collect"
 	OrderResolve     Action = "order.resolve" // exceptions, not_engraved
@@ -130,6 +131,7 @@ var policy = map[Action]rule{
 	ImpressionPut:    allow(anyOf, RolePublicSecurity),
 	InstitutionPut:   allow(anyOf, RoleSystem, RoleRegistration), // sent or carried; both hold the authority's signature
 	ImpressionRead:   allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
+	PaperRead:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleELicence),
 	OrderRead:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration, RoleELicence),
 	OrderCollect:     allow(anyOf, RoleSystem, RoleELicence), // online and at the window; both carry the signed assertion
 	OrderResolve:     allow(anyOf, RoleSystem),

@@ -81,6 +81,7 @@ var table = []kind{
 	{signer.ErrSealInactive, 409, "seal-inactive", "印章未处于可用状态", "The seal is not active", 0, false},
 	{signer.ErrCertificate, 409, "seal-certificate", "印章或证书不在有效期", "The seal or its certificate does not cover this", 0, false},
 	{signer.ErrInstitutional, 409, "institutional-seal", "机构印章需要仪式委托", "An institution's seal needs a standing delegation", 0, false},
+	{ErrPaperOwed, 404, "paper-not-issued", "文书尚未签发", "The paper has not been issued", 0, false},
 	{issuance.ErrInstitution, 409, "not-institutional", "不是机构自用印章", "Not an institution's own seal", 0, false},
 	{signer.ErrNoDocumentKey, 409, "no-document-key", "印章没有文档签名密钥", "The seal has no document key for this profile", 0, false},
 	{issuance.ErrNoRevocationList, 404, "no-revocation-list", "撤销列表由外部证书机构发布", "The outside authority publishes its revocation lists itself", 0, false},

@@ -177,6 +177,7 @@ var remedies = map[string]string{
 	"seal-inactive":              "The detail names the state. A made seal is collected first; a suspended one is resumed by whoever may; an ended one is replaced.",
 	"seal-certificate":           "Seal or certificate is not valid now. Order the seal anew.",
 	"institutional-seal":         "Name a standing delegation of yours for this seal as `delegation` (GET /v1/standing-delegations), and no approval. Officers make one by a ceremony, delegate-standing.",
+	"paper-not-issued":           "The detail says what it waits for: an institution's seal and a standing delegation for the appliance over it (docs/papers.md). Licences that were imported, or have ended, get no document.",
 	"not-institutional":          "Only who has no licence files the impression of a seal of its own, of a type of the table other than 05, once for each seal; an enterprise's seals come by order.",
 	"request-form":               "Complete the request; the detail says what is missing or contradicts itself.",
 	"batch-size":                 "Send 1 to 100 requests in one batch.",

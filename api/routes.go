@@ -19,6 +19,7 @@ func (s *Server) register() {
 	s.licences()
 	s.impressions()
 	s.institutions()
+	s.papers()
 	s.orders()
 	s.seals()
 	s.signatures()

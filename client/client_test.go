@@ -247,6 +247,9 @@ func TestPaths(t *testing.T) {
 		{"GET /v1/orders/o", "", "", func() error { _, err := c.Order(ctx, "o"); return err }},
 		{"POST /v1/orders/o/collect", "k", "", func() error { _, err := c.Collect(ctx, "k", "o", client.Envelope{}); return err }},
 		{"GET /v1/enterprises/A/seals", "", "", func() error { _, err := c.Seals(ctx, "A"); return err }},
+		{"GET /v1/seals/1/certificates", "", "", func() error { _, err := c.SealPapers(ctx, "1"); return err }},
+		{"GET /v1/seals/1/certificates/made", "", "", func() error { _, err := c.SealPaper(ctx, "1", "made"); return err }},
+		{"GET /v1/licences/u/file", "", "", func() error { _, err := c.LicenceFile(ctx, "u"); return err }},
 		{"GET /v1/seals/1/esl", "", "", func() error { _, err := c.ESL(ctx, "1"); return err }},
 		{"GET /v1/seals/1/certificate", "", "", func() error { _, err := c.Certificate(ctx, "1"); return err }},
 		{"POST /v1/seals/1/suspend", "k", `{"reason":"r","evidence":"e"}`, func() error {

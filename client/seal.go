@@ -96,6 +96,43 @@ func (c *Client) Seal(ctx context.Context, esid string) (SealWithKey, error) {
 	return get[SealWithKey](ctx, c, at("/v1/seals", esid), nil)
 }
 
+// Paper is a paper that the bureau owes or has issued.
+type Paper struct {
+	ID      string       `json:"id"`
+	Kind    string       `json:"kind"` // licence, made or cancelled
+	USCC    string       `json:"uscc"`
+	Version int          `json:"version,omitempty"`
+	ESID    string       `json:"esid,omitempty"`
+	Issuer  string       `json:"issuer,omitempty"`
+	Since   time.Time    `json:"since"`
+	Issued  *PaperIssued `json:"issued,omitempty"` // nil while it is owed
+}
+
+// PaperIssued says what a paper became.
+type PaperIssued struct {
+	At       time.Time `json:"at"`
+	SM3      string    `json:"sm3"`
+	Size     int       `json:"size"`
+	Seal     string    `json:"seal"`
+	Standing string    `json:"standing"`
+	Entry    uint64    `json:"entry"`
+}
+
+// SealPapers lists the certificates of a seal, issued or owed.
+func (c *Client) SealPapers(ctx context.Context, esid string) (Page[Paper], error) {
+	return get[Page[Paper]](ctx, c, at("/v1/seals", esid, "/certificates"), nil)
+}
+
+// SealPaper returns a certificate of a seal, OFD: kind made or cancelled.
+func (c *Client) SealPaper(ctx context.Context, esid, kind string) ([]byte, error) {
+	return c.file(ctx, at("/v1/seals", esid, "/certificates/"+kind))
+}
+
+// LicenceFile returns the document of a licence as it is now, OFD.
+func (c *Client) LicenceFile(ctx context.Context, uscc string) ([]byte, error) {
+	return c.file(ctx, at("/v1/licences", uscc, "/file"))
+}
+
 // ESL returns the seal itself, DER SESeal (GB/T 38540).
 func (c *Client) ESL(ctx context.Context, esid string) ([]byte, error) {
 	return c.file(ctx, at("/v1/seals", esid, "/esl"))

@@ -85,6 +85,13 @@ func (i *Issuance) event(ctx context.Context, req *keystore.Request, actor acces
 		return t, fmt.Errorf("licence event %s: %w", c.Event.ID, err)
 	}
 	d.Add(w.draft)
+	if c.Licence.Status.Effect().SealUse { // a licence that has ended gets no paper of its own
+		owed, err := register.Owe(register.LicencePaper(c.Licence.USCC, c.Licence.Version, c.Licence.Authority, i.now()))
+		if err != nil {
+			return t, err
+		}
+		d.Add(owed)
+	}
 	t.Seals, t.Order = w.seals, w.order
 	var err error
 	m := d.Mutation(req)

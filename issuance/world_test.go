@@ -206,16 +206,18 @@ func (w *world) open(fresh bool) {
 	w.keys = must(keystore.Open(w.ctx, w.token, w.gate, slog.New(slog.DiscardHandler)))(w)
 	w.lib = must(licence.New(w.gate, licence.Config{Mode: licence.Demo, Pinned: []*gm.PublicKey{w.reg.Key.Public()}, Now: w.clock.now}))(w)
 	w.seals = register.New(register.Config{Store: w.gate, Keys: w.keys, Now: w.clock.now})
-	w.acc = must(access.New(w.gate, access.Config{Audience: audience, Now: w.clock.now, Owner: func(ctx context.Context, esid string) (access.Owner, error) {
-		s, _, err := w.seals.Seal(ctx, esid)
-		return access.Owner{USCC: s.USCC, SealType: s.Type}, err
-	}}))(w)
+	w.acc = must(access.New(w.gate, access.Config{Audience: audience, Now: w.clock.now, Owner: w.ownerOf}))(w)
 	if fresh {
 		w.found()
 	}
 	key := func(p keystore.Purpose) *keystore.Key { return must(w.keys.ByPurpose(w.ctx, p))(w) }
 	w.iss = must(issuance.New(issuance.Parts{Store: w.gate, Library: w.lib, Register: w.seals, Keys: w.keys, Access: w.acc,
 		Issuer: w.authority(key(keystore.PurposeSM2Issuing)), Maker: issuance.Maker{Key: key(keystore.PurposeMaker), Certificate: w.made[2]}}, w.cfg))(w)
+}
+
+func (w *world) ownerOf(ctx context.Context, esid string) (access.Owner, error) {
+	s, _, err := w.seals.Seal(ctx, esid)
+	return access.Owner{USCC: s.USCC, SealType: s.Type, Institutional: s.Institutional}, err
 }
 
 func (w *world) authority(key *keystore.Key) *ca.Embedded {

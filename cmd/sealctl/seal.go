@@ -25,6 +25,7 @@ func (s *settings) seal() *cobra.Command {
 	return noun("seal", "issued seals (电子印章)", list, get,
 		s.sealFile("esl", "write the seal itself (DER SESeal, GB/T 38540)"), s.sealFile("certificate", "write the seal's certificate (DER)"), s.revocations(),
 		s.sealFile("document-certificate", "write the certificate of the seal's P-256 document key (DER)"), s.equipSeal(),
+		s.sealPapers(), s.sealPaper(),
 		s.changeSeal("suspend", "suspend a seal at once"), s.changeSeal("resume", "lift a suspension; --reason names the hold"), s.changeSeal("cancel", "cancel a seal for good"), s.reissueSeal())
 }
 

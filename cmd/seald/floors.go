@@ -20,6 +20,7 @@ import (
 	"sealkeeper/connector/feed"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
+	"sealkeeper/issuance/clerk"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
@@ -46,6 +47,7 @@ type appliance struct {
 	tls       *ca.TLS
 	issuance  *issuance.Issuance
 	signer    *signer.Signer
+	clerk     *clerk.Clerk // issues the bureau's papers
 	stamps    *tsa.Service // nil without an embedded time-stamp authority
 	outside   *outside
 	backups   *backups // nil without a folder for them
@@ -85,7 +87,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openOutside, a.openCeremonies, a.openBackups} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openClerk, a.openOutside, a.openCeremonies, a.openBackups} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -10,7 +10,9 @@ import (
 
 	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
+	"sealkeeper/internal/gm"
 	"sealkeeper/issuance"
+	"sealkeeper/issuance/clerk"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/register"
 )
@@ -86,4 +88,18 @@ func standingOf(s ceremony.Running) (access.Standing, error) {
 		}
 	}
 	return d, nil
+}
+
+// openClerk opens the desk that issues the bureau's papers.
+func (a *appliance) openClerk(context.Context) error {
+	maker, err := gm.ParseCertificate(a.issued[2])
+	if err != nil {
+		return fmt.Errorf("reading the maker's certificate: %w", err)
+	}
+	name := maker.Subject.CommonName
+	if len(maker.Subject.Organization) > 0 {
+		name = maker.Subject.Organization[0]
+	}
+	a.clerk, err = clerk.New(clerk.Config{Store: a.store, Library: a.library, Register: a.register, Access: a.access, Signer: a.signer, Maker: name, Now: time.Now, Log: a.log})
+	return err
 }

@@ -78,6 +78,7 @@ func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listen
 		return nil
 	})
 	g.Go(func() error { a.issuance.Run(ctx); return nil })
+	g.Go(func() error { a.clerk.Run(ctx); return nil })
 	g.Go(func() error { return a.audit.Run(ctx) })
 	g.Go(func() error { a.settleTokens(ctx, settleEvery); return nil })
 	g.Go(func() error { a.rewrap(ctx); return nil })

@@ -41,6 +41,8 @@ var deep = []wall{
 	{"seal", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access"}, "the standard's structures know nothing of us"},
 	{"seal/impression", []string{"sealkeeper/keystore", "sealkeeper/hsm", "golang.org/x/image/vector", "golang.org/x/image/font"}, "the picture, no storage, no drawing"},
 	{"issuance", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic"}, "imports go down"},
+	{"issuance/paper", []string{"sealkeeper/signer", "sealkeeper/hsm", "sealkeeper/issuance", "sealkeeper/softhsm-test", "sealkeeper/seal", "image/draw", "golang.org/x/image"}, "facts in, pages out; law 5: lines and text, no picture"},
+	{"issuance/clerk", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic", "sealkeeper/softhsm-test"}, "imports go down"},
 	{"keystore", []string{"sealkeeper/seal", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access"}, "custody knows keys, not seals"},
 	{"licence", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api"}, "imports no workflow"},
 	{"licence/certificate", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/keystore/register"}, "keeps what departments state, and knows no seal"},

@@ -112,9 +112,9 @@ func TestImpressionPurposesAreClosed(t *testing.T) {
 	}
 }
 
-// Whatever this package exports gives bytes for a purpose only, the public seal data and certificates apart.
+// Whatever this package exports gives bytes for a purpose only, the public seal data, certificates and papers apart.
 func TestNoBytesWithoutPurpose(t *testing.T) {
-	public := map[string]bool{"ESL": true, "Certificate": true, "Chain": true, "DocumentCertificate": true}
+	public := map[string]bool{"ESL": true, "Certificate": true, "Chain": true, "DocumentCertificate": true, "PaperFile": true}
 	purpose := reflect.TypeFor[register.Purpose]()
 	reg := reflect.TypeFor[*register.Register]()
 	for n := range reg.NumMethod() {

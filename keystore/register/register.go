@@ -57,7 +57,7 @@ var (
 	byLikeness  = &store.Collection{Name: "impression-likeness", Codec: 1}
 	byDigest    = &store.Collection{Name: "impression-digest", Codec: 1}
 	sealNotices = &store.Collection{Name: "seal-notice", Codec: 1}
-	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest, sealNotices, byLikeness}
+	collections = []*store.Collection{seals, esls, certificates, companions, filings, numbers, orders, impressions, pictures, byFiling, byCode, byDigest, sealNotices, byLikeness, papers, paperFiles}
 )
 
 // Collections lists what this package stores.

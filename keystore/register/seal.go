@@ -76,16 +76,18 @@ func (s Seal) Activate(at store.Version, c Change) (Seal, Draft, error) {
 	if err := c.check(Active); err != nil {
 		return s, Draft{}, err
 	}
-	n := s
+	n, to := s, State(Active)
 	n.CollectedAt = c.Time.UTC()
 	if s.State == Suspended && s.Before == Made {
-		n.Before = Active
-		return n.move(s, Suspended, at, c)
-	}
-	if s.State != Made {
+		n.Before, to = Active, Suspended
+	} else if s.State != Made {
 		return s, Draft{}, fmt.Errorf("collecting seal %s, which is %s: %w", s.ESID, s.State, ErrTransition)
 	}
-	return n.move(s, Active, at, c)
+	n, d, err := n.move(s, to, at, c)
+	if err == nil {
+		err = n.owe(&d, PaperMade, n.CollectedAt)
+	}
+	return n, d, err
 }
 
 // Suspend adds a hold. ErrHeld when there is one of the same reason and evidence.
@@ -140,7 +142,11 @@ func (s Seal) End(to State, at store.Version, c Change) (Seal, Draft, error) {
 	}
 	n := s
 	n.Before, n.EndedAt, n.EndReason = "", c.Time.UTC(), c.Reason
-	return n.move(s, to, at, c)
+	n, d, err := n.move(s, to, at, c)
+	if err == nil {
+		err = n.owe(&d, PaperCancelled, n.EndedAt)
+	}
+	return n, d, err
 }
 
 // move writes the new state with its record and its notice.

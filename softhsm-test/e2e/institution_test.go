@@ -22,17 +22,14 @@ import (
 // bureau is the registration authority that stands in the synthetic licences.
 const bureau = "11410300YYY000011T"
 
-// bureauName is its name in the licences.
-var bureauName = synthetic.New("e2e", 1).Authority
-
 // institution files the authority's impression and has its seal made by a ceremony.
-func (s *scene) institution(t *testing.T, dir string) (esid string) {
+func (s *scene) institution(t *testing.T, dir, name string) (esid string) {
 	t.Helper()
-	image, w, h, err := draw.Seal(draw.Spec{Type: "01", Name: bureauName, Code: "4103000000001", DPI: 300})
+	image, w, h, err := draw.Seal(draw.Spec{Type: "01", Name: name, Code: "4103000000001", DPI: 300})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := register.Filing{FilingNumber: "OWN-" + client.NewKey()[:8], SealType: "01", USCC: bureau, Name: bureauName, Format: "PNG", WidthMM: float64(w), HeightMM: float64(h),
+	f := register.Filing{FilingNumber: "OWN-" + client.NewKey()[:8], SealType: "01", USCC: bureau, Name: name, Format: "PNG", WidthMM: float64(w), HeightMM: float64(h),
 		Image: image, FiledAt: time.Now().UTC().Truncate(time.Second)}
 	file := filepath.Join(dir, "impression.json")
 	write(t, file, mustOf(json.Marshal(mustOf(s.registry.Institution(f))(t)))(t))
@@ -59,7 +56,7 @@ func (s *scene) stand(t *testing.T, dir, id, esid, to, purposes, kinds string, c
 func TestInstitutionOverHTTPS(t *testing.T) {
 	s := own(t, stage.Config{})
 	dir := t.TempDir()
-	esid := s.institution(t, dir)
+	esid := s.institution(t, dir, synthetic.New("e2e", 1).Authority)
 	dept := s.clientID(t, "department")
 	if err := s.grant(t.Context(), func(g *access.Grant) { g.Seals = []string{esid} }); err != nil {
 		t.Fatal(err)

@@ -260,6 +260,7 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 		var paths []string
 		switch {
 		case strings.Contains(path, "{esid}"):
+			path = strings.ReplaceAll(path, "{kind}", "made")
 			for _, esid := range e.seals {
 				paths = append(paths, strings.ReplaceAll(path, "{esid}", esid))
 			}
@@ -313,6 +314,7 @@ func (s *scene) published(t *testing.T, e *enterprise) (page string) {
 	if err := s.grant(t.Context(), func(g *access.Grant) { g.Seals = []string{e.seals["01"]} }); err != nil {
 		t.Fatal(err)
 	}
+	s.papered(t, t.TempDir(), e)
 	digest := gm.SM3([]byte("示例"))
 	got := s.asked(t, e, client.SignatureRequest{Kind: "digest", Seal: e.seals["01"], Digest: hex.EncodeToString(digest[:]), QR: true}, nil)
 	return got.receipt.Page[strings.LastIndex(got.receipt.Page, "/")+1:]

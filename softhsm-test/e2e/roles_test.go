@@ -49,6 +49,9 @@ var matrix = map[string]route{
 	"GET /v1/licence-changes":                   {[]string{"system", "security", "audit", "registration"}, ""},
 	"POST /v1/licence-imports":                  {[]string{"registration"}, `{"events":[` + unsigned + `]}`},
 	"GET /v1/licences/{uscc}":                   {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
+	"GET /v1/licences/{uscc}/file":              {[]string{"system", "security", "audit", "e-licence"}, ""},
+	"GET /v1/seals/{esid}/certificates":         {[]string{"system", "security", "audit", "e-licence"}, ""},
+	"GET /v1/seals/{esid}/certificates/{kind}":  {[]string{"system", "security", "audit", "e-licence"}, ""},
 	"GET /v1/licences/{uscc}/versions":          {[]string{"system", "security", "audit", "department", "registration", "e-licence"}, ""},
 	"POST /v1/impressions":                      {[]string{"public-security"}, unsigned},
 	"POST /v1/institutions/impressions":         {[]string{"system", "registration"}, unsigned},
@@ -134,7 +137,7 @@ func (s *scene) call(t *testing.T, e *enterprise, row string) client.Call {
 		esid = "41030299999999"
 	}
 	for name, value := range map[string]string{"{uscc}": e.USCC, "{esid}": esid, "{id}": "00000000000000000000000000000000", "{queue}": "filing", "{feed}": "none",
-		"{certificate}": "x", "{seq}": "1"} {
+		"{certificate}": "x", "{kind}": "made", "{seq}": "1"} {
 		path = strings.ReplaceAll(path, name, value)
 	}
 	c := client.Call{Method: method, Path: path}
