@@ -83,7 +83,7 @@ func (i *Issuance) Institution(ctx context.Context, ref, filing string) (registe
 		sheets: []*sheet{{request: register.Request{Type: imp.Type, Impression: imp.ID}}}}
 	s.from = i.now().Truncate(time.Second)
 	s.to = s.from.AddDate(i.cfg.SealYears, 0, 0)
-	for _, step := range []func(context.Context, *making, *set) error{i.number, i.bear, i.pictures, i.seal} {
+	for _, step := range []func(context.Context, *making, *set) error{i.number, i.prepare, i.seal} {
 		if err := step(ctx, m, s); err != nil {
 			return register.Seal{}, register.Draft{}, fmt.Errorf("seal of %s: %w", imp.Name, err)
 		}

@@ -53,7 +53,7 @@ func (i *Issuance) make(ctx context.Context, m *making, order string) (register.
 		m.settled = s.order.State != register.AwaitingCertificate
 		return s.order, err
 	}
-	for _, step := range []func(context.Context, *making, *set) error{i.number, i.bear, i.pictures, i.seal} {
+	for _, step := range []func(context.Context, *making, *set) error{i.number, i.prepare, i.seal} {
 		if err = step(ctx, m, s); err != nil {
 			return s.order, i.makingFailed(ctx, s, err)
 		}

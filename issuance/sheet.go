@@ -93,8 +93,31 @@ func (s *set) each(ctx context.Context, step func(ctx context.Context, h *sheet)
 	return g.Wait()
 }
 
+// prepare bears the keys and, as soon as the intents for them are durable, derives the pictures beside it: neither knows of the other, and the processor
+// derives while the token works. Both run to their end, so that no key is left in the middle of its birth because a picture was no good. Where an authority
+// outside may let a set wait for days, no impression is opened before it has answered.
+func (i *Issuance) prepare(ctx context.Context, m *making, s *set) error {
+	var drawn chan error
+	err := i.bear(ctx, m, s, func() {
+		if drawn == nil && !i.cfg.Outside { // numbers that the token knew bring more intents
+			drawn = make(chan error, 1)
+			go func() { drawn <- i.pictures(ctx, s) }()
+		}
+	})
+	if drawn == nil && err == nil {
+		return i.pictures(ctx, s)
+	}
+	if drawn == nil {
+		return err
+	}
+	if picture := <-drawn; err == nil {
+		return picture
+	}
+	return err
+}
+
 // pictures opens the impressions, which writes their reading records first, and derives the seals' pictures.
-func (i *Issuance) pictures(ctx context.Context, _ *making, s *set) error {
+func (i *Issuance) pictures(ctx context.Context, s *set) error {
 	for _, h := range s.sheets {
 		var err error
 		if h.imp, _, err = i.Register.Impression(ctx, h.request.Impression); err != nil {
@@ -149,11 +172,12 @@ func division(l licence.Licence) string {
 const maxRounds = 100
 
 // bear has the token make the missing keys and the issuer their certificates. The label carries the seal's number: a token that holds a
-// key of that number, from a life that this store does not remember, refuses to make another, and the seal gets the next number.
-func (i *Issuance) bear(ctx context.Context, m *making, s *set) error {
+// key of that number, from a life that this store does not remember, refuses to make another, and the seal gets the next number. It calls intended
+// whenever the intents are on record.
+func (i *Issuance) bear(ctx context.Context, m *making, s *set, intended func()) error {
 	refused := false
 	for round := 1; ; round++ {
-		err := i.bearMissing(ctx, s)
+		err := i.bearMissing(ctx, s, intended)
 		for _, h := range s.sheets {
 			if h.born.key != nil {
 				m.born[h.request.Type] = h.born
@@ -173,7 +197,7 @@ func (i *Issuance) bear(ctx context.Context, m *making, s *set) error {
 }
 
 // bearMissing writes the intents of the missing keys in one commit, generates them, and certifies each as soon as it is there.
-func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
+func (i *Issuance) bearMissing(ctx context.Context, s *set, intended func()) error {
 	var missing []*sheet
 	var wants []keystore.Want
 	for _, h := range s.sheets {
@@ -192,6 +216,7 @@ func (i *Issuance) bearMissing(ctx context.Context, s *set) error {
 			intent[h] = intents[n]
 		}
 	}
+	intended()
 	err := s.each(ctx, func(ctx context.Context, h *sheet) (err error) {
 		if h.born.key == nil {
 			if h.born.key, h.born.draft, err = i.Keys.Generate(ctx, intent[h]); err != nil {
