@@ -75,5 +75,5 @@ func (w *answerWriter) sendAs(c *gin.Context, kind string) {
 // whole sends a body whose length is known: without it net/http would frame it in chunks, one more record and write each.
 func whole(c *gin.Context, kind string, body []byte) {
 	c.Header("Content-Length", strconv.Itoa(len(body)))
-	c.Data(http.StatusOK, kind, body)
+	atOnce(c.Writer, c.Request, func() { c.Data(http.StatusOK, kind, body) })
 }

@@ -80,10 +80,10 @@ func TLS(own tls.Certificate, clientCA *x509.CertPool) *tls.Config {
 		ClientAuth: tls.VerifyClientCertIfGiven, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// HTTP returns a server with the time-outs of the limits; the caller listens.
+// HTTP returns a server with the time-outs of the limits; the caller listens, best through Gather.
 func (s *Server) HTTP(t *tls.Config) *http.Server {
 	return &http.Server{Handler: s.engine, TLSConfig: t, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * s.cfg.Limits.Timeout,
-		WriteTimeout: 2 * s.cfg.Limits.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		WriteTimeout: 2 * s.cfg.Limits.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ConnContext: withGathered,
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)}
 }
 

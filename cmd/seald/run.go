@@ -72,7 +72,7 @@ func (a *appliance) serve(ctx context.Context) error {
 func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.ServeTLS(api.Gather(l), "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
