@@ -109,6 +109,8 @@ var table = []kind{
 	{issuance.ErrNotResponsible, 403, "not-responsible-person", "非执照登记的负责人", "Not the responsible person on the licence", 0, false},
 	{issuance.ErrResolution, 422, "resolution", "处理决定不适用于该订单", "The resolution does not fit the order", 0, false},
 	{issuance.ErrCertificateWrong, 502, "certificate-wrong", "签发的证书与申请不符", "The issued certificate is not what was asked for", 0, false},
+	{issuance.ErrPersonNotConfirmed, 403, "person-not-confirmed", "实名人脸核验未通过", "The person was not confirmed by name and face", 0, false},
+	{issuance.ErrPersonUnavailable, 503, "person-check-unavailable", "实名人脸核验服务不可用", "The real-name and face check does not answer", 30, false},
 	{issuance.ErrCertificatePending, 503, "certificate-pending", "证书机构尚未签发证书", "The certificate authority has not answered yet", 60, false},
 	{issuance.ErrCertificateRefused, 409, "certificate-refused", "证书机构拒绝签发", "The certificate authority refused the request", 0, false},
 	{issuance.ErrMakerExpired, 409, "maker-expired", "制章人证书有效期不足", "A seal would outlive its maker's certificate", 0, false},

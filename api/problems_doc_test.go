@@ -191,6 +191,8 @@ var remedies = map[string]string{
 	"impression-already-filed":   "This type was filed. A re-engraved seal comes as a new order.",
 	"payload-too-large":          "Send a picture of at most 2 MiB.",
 	"resolution":                 "Choose a resolution that fits what the order waits for, with a reason.",
+	"person-not-confirmed":       "The responsible person goes through the real-name and face check, then collects with a fresh assertion.",
+	"person-check-unavailable":   "Nothing was bound. Try again with the same assertion while it is valid; the provider is down or answers wrongly.",
 	"certificate-pending":        "Nothing is lost: the order waits for the certificate authority and is made by itself.",
 	"certificate-refused":        "The certificate authority refused to certify the key. An operator looks at the order.",
 	"certificate-wrong":          "The certificate authority answered with another certificate. An operator looks at the order.",

@@ -68,7 +68,7 @@ func (i *Issuance) apply(ctx context.Context, req *keystore.Request, actor acces
 	if err != nil {
 		return o, err
 	}
-	evidence, err := audit.Event{Kind: "application", Actor: actor.Audit(), Subject: uscc, Detail: collectedRecord{bound.Evidence}}.Body()
+	evidence, err := audit.Event{Kind: "application", Actor: actor.Audit(), Subject: uscc, Detail: collectedRecord{Evidence: bound.Evidence}}.Body()
 	if err != nil {
 		return o, err
 	}

@@ -29,12 +29,14 @@ type CollectOutcome struct {
 
 // collectedRecord is the detail of a collected record.
 type collectedRecord struct {
-	Evidence json.RawMessage `json:"evidence"` // the signed assertion
+	Evidence json.RawMessage `json:"evidence"`         // the signed assertion
+	Person   json.RawMessage `json:"person,omitempty"` // the signed result of the real-name and face check
 }
 
 // Collect hands a made set over (领取): the national e-licence system's signed assertion names the responsible person and the device key,
 // which is bound while the seals become active, in one commit. Errors: the assertion's (package access; a replay is
-// access.ErrAssertionReplayed), ErrNotResponsible, ErrLicenceInactive, ErrNothingToCollect, register.ErrUnknown, access.ErrNotEntitled.
+// access.ErrAssertionReplayed), ErrNotResponsible, ErrLicenceInactive, ErrNothingToCollect, ErrPersonNotConfirmed, ErrPersonUnavailable,
+// register.ErrUnknown, access.ErrNotEntitled.
 func (i *Issuance) Collect(ctx context.Context, req *keystore.Request, actor access.Actor, order string, env envelope.Envelope) (CollectOutcome, error) {
 	if err := i.Access.Allow(actor, access.OrderCollect, access.Resource{}); err != nil {
 		return CollectOutcome{}, err
@@ -102,7 +104,11 @@ func (i *Issuance) collect(ctx context.Context, req *keystore.Request, actor acc
 	if err != nil {
 		return CollectOutcome{}, err
 	}
-	body, err := audit.Event{Kind: audit.KindCollected, Actor: actor.Audit(), Subject: o.USCC, Detail: collectedRecord{bound.Evidence}, Result: c}.Body()
+	checked, err := i.confirmed(ctx, bound) // last: what is refused anyway asks nobody
+	if err != nil {
+		return CollectOutcome{}, err
+	}
+	body, err := audit.Event{Kind: audit.KindCollected, Actor: actor.Audit(), Subject: o.USCC, Detail: collectedRecord{bound.Evidence, checked}, Result: c}.Body()
 	if err != nil {
 		return CollectOutcome{}, err
 	}

@@ -43,6 +43,8 @@ type Parts struct {
 	Maker    Maker
 	// Documents certifies the companion keys of seals; nil when there is no such authority.
 	Documents DocumentIssuer
+	// Persons checks who takes seals over, by name and face; nil takes the licence system's word alone.
+	Persons PersonCheck
 	// Lists are the authorities that make revocation lists, by the lists' names: "" the first, others those that took its place. Nil: the Issuer, if
 	// it can.
 	Lists map[string]Revoker

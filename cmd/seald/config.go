@@ -175,6 +175,8 @@ type SourcesConfig struct {
 	Registration   []string `yaml:"registration"`
 	PublicSecurity []string `yaml:"public_security"`
 	ELicence       []string `yaml:"e_licence"`
+	// PersonCheck signs the results of real-name and face checks. With the system connected, nothing is collected without one.
+	PersonCheck []string `yaml:"person_check"`
 }
 
 // IssuanceConfig is what a set is made of.
@@ -321,12 +323,14 @@ func (c *Config) check() error {
 		need(entityKind.MatchString(kind) && len(set) > 0, "issuance.sets: keys are the first two characters of a credit code, and no set is empty")
 	}
 	errs = append(errs, c.Connectors.check(c.Mode))
+	_, checked := c.Connectors.system(sysPersonCheck)
+	need(!checked || len(c.Sources.PersonCheck) > 0, "connectors.systems: person-check needs the keys in sources.person_check")
 	c.checkFormats(need)
 	l := c.Limits
 	need(l.JSON >= 0 && l.Document >= 0 && l.Batch >= 0 && l.PerClient >= 0 && l.InFlight >= 0, "limits must not be negative")
 	need(l.Batch <= 100, "limits.batch is over 100")
 	need(l.Timeout >= 0 && l.Timeout <= 10*time.Minute, "limits.timeout must be within ten minutes")
-	for _, list := range [][]string{c.Sources.Registration, c.Sources.PublicSecurity, c.Sources.ELicence} {
+	for _, list := range [][]string{c.Sources.Registration, c.Sources.PublicSecurity, c.Sources.ELicence, c.Sources.PersonCheck} {
 		_, err := points(list)
 		errs = append(errs, err)
 	}

@@ -179,8 +179,12 @@ func (a *appliance) openWork(ctx context.Context) error {
 	if stamper != nil {
 		cfg.Timestamp = a.sealStamp(stamper)
 	}
+	persons, err := a.personCheck()
+	if err != nil {
+		return err
+	}
 	a.issuance, err = issuance.New(issuance.Parts{Store: a.store, Library: a.library, Register: a.register, Keys: a.keys, Access: a.access,
-		Issuer: a.issuer(), Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls, Lists: a.lists()}, cfg)
+		Issuer: a.issuer(), Maker: issuance.Maker{Key: maker, Certificate: a.issued[2]}, Documents: a.tls, Persons: persons, Lists: a.lists()}, cfg)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	certifier "sealkeeper/connector/authority"
+	"sealkeeper/connector/person"
 	"sealkeeper/internal/gm"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
@@ -43,6 +44,27 @@ func (a *appliance) issuer() issuance.Issuer {
 		return a.licensed
 	}
 	return a.authority
+}
+
+// personCheck is whoever checks the persons that take seals over; nil where none is connected.
+func (a *appliance) personCheck() (issuance.PersonCheck, error) {
+	s, connected := a.cfg.Connectors.system(sysPersonCheck)
+	if !connected {
+		return nil, nil
+	}
+	pinned, err := points(a.cfg.Sources.PersonCheck)
+	if err != nil {
+		return nil, err
+	}
+	codes, err := person.LoadCodes(s.Codes)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := s.client(0)
+	if err != nil {
+		return nil, err
+	}
+	return &person.Connector{Client: cl, Pinned: pinned, Codes: codes, Now: time.Now}, nil
 }
 
 // sealAnchors are whom verifications trust for seals beside the appliance's own root.

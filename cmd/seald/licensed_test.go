@@ -53,7 +53,7 @@ func TestAnchorsBelongToTheAuthority(t *testing.T) {
 	} {
 		c := ConnectorsConfig{Systems: []SystemConfig{s}}
 		c.defaults()
-		if err := c.check("production"); err == nil || !strings.Contains(err.Error(), "anchors and codes") {
+		if err := c.check("production"); err == nil || !strings.Contains(err.Error(), "connectors.systems.") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -23,7 +23,7 @@ type wall struct {
 // deep walls are checked over everything a package links (go list -deps).
 var deep = []wall{
 	{"cmd/seald", []string{"sealkeeper/connector/publicsecurity/sim", "sealkeeper/connector/registration/sim", "sealkeeper/connector/elicence/sim",
-		"sealkeeper/connector/phone/sim", "sealkeeper/connector/account/sim", "sealkeeper/connector/notice/sim", "sealkeeper/connector/authority/sim", "sealkeeper/connector/sim", "sealkeeper/softhsm-test", "sealkeeper/internal/gm/softkey"}, "no simulator and no software key in the daemon"},
+		"sealkeeper/connector/phone/sim", "sealkeeper/connector/account/sim", "sealkeeper/connector/notice/sim", "sealkeeper/connector/authority/sim", "sealkeeper/connector/person/sim", "sealkeeper/connector/sim", "sealkeeper/softhsm-test", "sealkeeper/internal/gm/softkey"}, "no simulator and no software key in the daemon"},
 	{"cmd/seald", []string{"golang.org/x/image/vector", "golang.org/x/image/font", "image/draw/"}, "law 5: the daemon links no drawing code"},
 	{"signer", []string{"github.com/gin-gonic", "sealkeeper/api", "sealkeeper/connector", "sealkeeper/issuance"}, "the signing path has four hops"},
 	{"signer/verify", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/ofd", "sealkeeper/signer/pdf", "sealkeeper/signer/cms", "github.com/miekg"}, "the verifier runs without a token and trusts no signing parser"},
