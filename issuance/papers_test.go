@@ -155,3 +155,23 @@ func TestPapersWait(t *testing.T) {
 		t.Errorf("%d certificates owed", len(all))
 	}
 }
+
+// BenchmarkPapers issues licence documents as the clerk does: written, sealed by the token, recorded, archived, one after another.
+func BenchmarkPapers(b *testing.B) {
+	w := newInstitution(b)
+	w.allowed(both, 1<<30)
+	c := w.clerk()
+	for n := 0; n < b.N; n++ {
+		if n == 0 {
+			must(w.event(licence.KindEstablished, registered(uscc)))(b)
+			continue
+		}
+		f := registered(uscc)
+		f.Address = fmt.Sprintf("老城区示例路%d号", n)
+		must(w.event(licence.KindChanged, f))(b)
+	}
+	b.ResetTimer()
+	if n, err := c.Round(w.ctx); err != nil || n != b.N {
+		b.Fatal(n, err)
+	}
+}

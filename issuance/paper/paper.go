@@ -40,6 +40,7 @@ type document struct {
 	created   string // a date of the facts
 	synthetic bool
 	sheets    []*sheet
+	code      modules // the last QR code
 	lastID    int
 }
 

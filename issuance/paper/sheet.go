@@ -125,17 +125,36 @@ func (s *sheet) put(l label) {
 	fmt.Fprintf(&s.front, `<ofd:TextCode X="0" Y="%s"%s>%s</ofd:TextCode></ofd:TextObject>`, mm(l.size), deltas, escape(l.text))
 }
 
-// code draws the modules of a QR code as strokes, one for each run of dark modules in a row. Module is the side of one after the scale.
+// code draws a QR code, as many modules on a side as it takes.
 func (s *sheet) code(x, y, side float64, text string) error {
+	m, err := s.d.modulesOf(text)
+	if err != nil {
+		return err
+	}
+	scale := fine(side / float64(m.n))
+	fmt.Fprintf(&s.front, `<ofd:PathObject ID="%d" Boundary="%s %s %s %s" CTM="%s 0 0 %s 0 0" LineWidth="1" Cap="Butt"><ofd:StrokeColor Value="0 0 0"/><ofd:AbbreviatedData>%s</ofd:AbbreviatedData></ofd:PathObject>`,
+		s.d.newID(), mm(x), mm(y), mm(side), mm(side), scale, scale, m.strokes)
+	return nil
+}
+
+// modules are a QR code's: n on a side, the dark ones as strokes, one for each run in a row.
+type modules struct {
+	text, strokes string
+	n             int
+}
+
+// modulesOf works a code out once for all pages: that is most of the work of a paper.
+func (d *document) modulesOf(text string) (modules, error) {
+	if d.code.text == text && d.code.n > 0 {
+		return d.code, nil
+	}
 	q, err := qrcode.New(text, qrcode.Medium)
 	if err != nil {
-		return fmt.Errorf("drawing the QR code of %d bytes: %w", len(text), err)
+		return modules{}, fmt.Errorf("drawing the QR code of %d bytes: %w", len(text), err)
 	}
 	q.DisableBorder = true // the paper is white around it
+	var out strings.Builder
 	rows := q.Bitmap()
-	scale := side / float64(len(rows))
-	fmt.Fprintf(&s.front, `<ofd:PathObject ID="%d" Boundary="%s %s %s %s" CTM="%s 0 0 %s 0 0" LineWidth="1" Cap="Butt"><ofd:StrokeColor Value="0 0 0"/><ofd:AbbreviatedData>`,
-		s.d.newID(), mm(x), mm(y), mm(side), mm(side), fine(scale), fine(scale))
 	for r, row := range rows {
 		for c := 0; c < len(row); c++ {
 			from := c
@@ -143,12 +162,12 @@ func (s *sheet) code(x, y, side float64, text string) error {
 				c++
 			}
 			if c > from {
-				fmt.Fprintf(&s.front, "M %d %d.5 L %d %d.5 ", from, r, c, r)
+				fmt.Fprintf(&out, "M %d %d.5 L %d %d.5 ", from, r, c, r)
 			}
 		}
 	}
-	s.front.WriteString(`</ofd:AbbreviatedData></ofd:PathObject>`)
-	return nil
+	d.code = modules{text, out.String(), len(rows)}
+	return d.code, nil
 }
 
 // spread gives the distances between characters as an attribute, equal ones gathered by g (GB/T 33190, 11.3), and the width of the whole.
