@@ -44,7 +44,7 @@ func (r *Register) bindLike(ctx context.Context, d *Draft, i *Impression, e Entr
 		return err
 	}
 	own := print.Keys()
-	var others []string
+	var others []likeness
 	for _, key := range print.Probes() {
 		var at store.Version
 		var under []likeness
@@ -53,8 +53,8 @@ func (r *Register) bindLike(ctx context.Context, d *Draft, i *Impression, e Entr
 		}
 		mine := false
 		for _, l := range under {
-			if mine = mine || l.same(i, e.Person); !l.same(i, e.Person) && !slices.Contains(others, l.ID) {
-				others = append(others, l.ID)
+			if mine = mine || l.same(i, e.Person); !l.same(i, e.Person) && !slices.ContainsFunc(others, func(o likeness) bool { return o.ID == l.ID }) {
+				others = append(others, l)
 			}
 		}
 		if slices.Contains(own, key) && !mine {
@@ -63,32 +63,47 @@ func (r *Register) bindLike(ctx context.Context, d *Draft, i *Impression, e Entr
 			}
 		}
 	}
-	return r.unlike(ctx, i, e.Picture, others, actor)
+	return r.unlike(ctx, i, e, others, actor)
 }
 
-// unlike refuses a picture that shows the seal of one of others. An entity of the same name, which took it over when another gave it up, has a
-// seal that says the same: that is a warning.
-func (r *Register) unlike(ctx context.Context, i *Impression, p *impression.Picture, others []string, actor audit.Actor) error {
-	for _, id := range others {
-		of, _, err := r.Impression(ctx, id)
+// unlike refuses a picture that shows the seal of one of others. Where the names on both seals are the same (one entity took over the name that
+// another gave up) or nearly so (一号, 二号), no picture can tell whose it is: that is a warning.
+func (r *Register) unlike(ctx context.Context, i *Impression, e Entry, others []likeness, actor audit.Actor) error {
+	for _, other := range others {
+		of, _, err := r.Impression(ctx, other.ID)
 		if err != nil {
 			return err
 		}
-		if of.Name == i.Name {
-			i.Warnings = append(i.Warnings, "the seal may look like that of impression "+id+", filed for "+of.USCC+" under the same name")
+		if nearlySame(i.Name, of.Name) && e.Person == "" || nearlySame(e.Person, other.Person) {
+			i.Warnings = append(i.Warnings, "the seal may look like that of impression "+of.ID+", filed for "+of.USCC+", whose name is nearly the same")
 			continue
 		}
-		image, err := r.Open(ctx, id, CompareForFiling, actor)
+		image, err := r.Open(ctx, of.ID, CompareForFiling, actor)
 		if err != nil {
-			return fmt.Errorf("comparing filing %s with impression %s: %w", i.Filing, id, err)
+			return fmt.Errorf("comparing filing %s with impression %s: %w", i.Filing, of.ID, err)
 		}
-		other, err := impression.Decode(image, impression.DefaultLimits)
+		picture, err := impression.Decode(image, impression.DefaultLimits)
 		if err != nil {
-			return fmt.Errorf("comparing filing %s with impression %s: %w", i.Filing, id, err)
+			return fmt.Errorf("comparing filing %s with impression %s: %w", i.Filing, of.ID, err)
 		}
-		if l := impression.Likeness(p, other); l >= impression.MinLikeness {
-			return fmt.Errorf("filing %s shows the seal of impression %s, likeness %.2f: %w", i.Filing, id, l, ErrImpressionTaken)
+		if l := impression.Likeness(e.Picture, picture); l >= impression.MinLikeness {
+			return fmt.Errorf("filing %s shows the seal of impression %s, likeness %.2f: %w", i.Filing, of.ID, l, ErrImpressionTaken)
 		}
 	}
 	return nil
+}
+
+// nearlySame reports whether two names have one length and differ in hardly any place.
+func nearlySame(a, b string) bool {
+	x, y := []rune(a), []rune(b)
+	if len(x) != len(y) || len(x) == 0 {
+		return false
+	}
+	differ := 0
+	for n := range x {
+		if x[n] != y[n] {
+			differ++
+		}
+	}
+	return differ <= max(1, len(x)/6)
 }

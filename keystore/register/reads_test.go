@@ -2,6 +2,7 @@ package register_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,10 +106,12 @@ func TestLikePictureOfAnother(t *testing.T) {
 	}
 	own := second
 	own.USCC, own.FilingNumber = first.USCC, "B-2"
-	namesake := second
-	namesake.Name = first.Name
-	if i, _, err := d.reg.File(d.ctx, d.sign(namesake), namesake, entry(namesake), police); err != nil || len(i.Warnings) != 1 {
-		t.Errorf("an entity of the same name: %v, warnings %v", err, i.Warnings)
+	for _, name := range []string{first.Name, strings.Replace(first.Name, "商", "工", 1)} {
+		namesake := second
+		namesake.Name = name
+		if i, _, err := d.reg.File(d.ctx, d.sign(namesake), namesake, entry(namesake), police); err != nil || len(i.Warnings) != 1 {
+			t.Errorf("an entity named %s: %v, warnings %v", name, err, i.Warnings)
+		}
 	}
 	if _, _, err := draft(own); err != nil {
 		t.Errorf("the enterprise's own picture again: %v", err)

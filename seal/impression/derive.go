@@ -27,12 +27,19 @@ type Derived struct {
 // filed; a picture that is already transparent keeps every pixel. Up to 256 colours are written as a palette, since every signature
 // carries the picture. Error: ErrDerive.
 func Derive(p *Picture, stated Size) (Derived, error) {
+	return derive(p, stated, png.BestCompression)
+}
+
+// Foresee is Derive for whoever wants to know how far the pictures overlap and not the file, which is larger here: it takes a quarter of the time.
+func Foresee(p *Picture, stated Size) (Derived, error) { return derive(p, stated, png.BestSpeed) }
+
+func derive(p *Picture, stated Size, level png.CompressionLevel) (Derived, error) {
 	d := Derived{WidthMM: int(math.Round(stated.WidthMM)), HeightMM: int(math.Round(stated.HeightMM))}
 	if d.WidthMM < 1 || d.HeightMM < 1 {
 		return Derived{}, fmt.Errorf("deriving a picture of %s: %w", stated, ErrDerive)
 	}
 	var out bytes.Buffer
-	enc := png.Encoder{CompressionLevel: png.BestCompression}
+	enc := png.Encoder{CompressionLevel: level}
 	if err := enc.Encode(&out, smallest(p.transparent())); err != nil {
 		return Derived{}, fmt.Errorf("encoding derived picture: %w: %w", ErrDerive, err)
 	}
