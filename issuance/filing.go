@@ -35,7 +35,7 @@ type FilingOutcome struct {
 // File takes a signed filing of an impression into the open order of its entity. A check that fails is a named error; where a
 // human must decide (see exceptionCode) the order becomes an exception in the same step. The same filing again changes nothing.
 //
-// Errors: those of package envelope, register.ErrFilingForm, licence.ErrUSCC, register.ErrFilingReused, ErrNoOrder, ErrOrderException,
+// Errors: those of package envelope, register.ErrFilingForm, licence.ErrUSCC, licence.ErrSynthetic, licence.ErrNotSynthetic, register.ErrFilingReused, ErrNoOrder, ErrOrderException,
 // ErrAlreadyFiled, ErrPayloadSize; with an exception the errors of the table there; access.ErrNotEntitled and those of the store.
 func (i *Issuance) File(ctx context.Context, req *keystore.Request, actor access.Actor, env envelope.Envelope) (FilingOutcome, error) {
 	if err := i.Access.Allow(actor, access.ImpressionPut, access.Resource{}); err != nil {
@@ -65,8 +65,10 @@ func (i *Issuance) openAs(env envelope.Envelope, kind string, pinned []*gm.Publi
 	if _, err := f.Check(i.now()); err != nil {
 		return f, err
 	}
-	_, err := licence.CheckUSCC(f.USCC)
-	return f, err
+	if _, err := licence.CheckUSCC(f.USCC); err != nil {
+		return f, err
+	}
+	return f, i.Library.Admit(f.USCC)
 }
 
 func hexSM3(b []byte) string {
@@ -202,7 +204,7 @@ func (i *Issuance) look(f register.Filing) (register.Look, error) {
 	if err != nil {
 		return register.Look{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
 	}
-	d, err := impression.Derive(p, impression.Size{WidthMM: f.WidthMM, HeightMM: f.HeightMM})
+	d, err := impression.Foresee(p, impression.Size{WidthMM: f.WidthMM, HeightMM: f.HeightMM})
 	if err != nil {
 		return register.Look{}, fmt.Errorf("filing %s: %w", f.FilingNumber, err)
 	}

@@ -92,6 +92,10 @@ type record struct {
 	Signature []byte `json:"signature"`
 }
 
+// Admit says whether the mode has room for a credit code: production has none for made-up enterprises, a demonstration for nobody else. Errors:
+// ErrSynthetic, ErrNotSynthetic.
+func (l *Library) Admit(uscc string) error { return l.cfg.Mode.check(uscc) }
+
 // Prepare checks a signed event and works out what it changes. Nothing is stored. Errors: those of package envelope, ErrUSCC, ErrFields,
 // the ErrEvent… family, ErrTransition, ErrSynthetic, ErrNotSynthetic. The caller's commit fails with store.ErrConflict when another event
 // of the entity came first; preparing again then gives the true answer.

@@ -27,7 +27,7 @@ func main() {
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{Use: "sealsim", Short: "simulators of the systems outside the appliance (演示数据)", Version: version, SilenceUsage: true, SilenceErrors: true}
-	cmd.AddCommand(initCommand(), serveCommand())
+	cmd.AddCommand(initCommand(), serveCommand(), testdataCommand())
 	return cmd
 }
 
