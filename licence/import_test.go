@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"sealkeeper/keystore/store/conformance"
 	"sealkeeper/licence"
 	demo "sealkeeper/softhsm-test/synthetic"
+	"sealkeeper/softhsm-test/synthetic/dataset"
 )
 
 // established is the first event of the n-th enterprise.
@@ -136,27 +139,54 @@ func TestImportOverFaults(t *testing.T) {
 	}
 }
 
-// BenchmarkImport300k imports a city and asks it: -benchtime 1x.
+// BenchmarkImport300k imports a made-up city from a file, histories and defects with it, and asks it: -benchtime 1x. The memory is what the process
+// holds of its own, beyond what it held before, at its highest.
 func BenchmarkImport300k(b *testing.B) {
-	const n = 300_000
 	for b.Loop() {
+		b.StopTimer()
 		d := benchDesk(b)
-		input := &bytes.Buffer{}
-		for i := range n {
-			input.Write(d.jsonLines(established(i)))
+		dir := filepath.Join(b.TempDir(), "city")
+		sum, err := dataset.Write(context.Background(), dataset.Config{Size: dataset.Sizes["city"], Seed: "import", Dir: dir, Events: d.key})
+		if err != nil {
+			b.Fatal(err)
 		}
+		input, err := os.Open(filepath.Join(dir, "licences.jsonl"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		debug.FreeOSMemory()
+		before, peak := rssAnon(b), 0.0
+		b.StartTimer()
 		start := time.Now()
-		if sum, err := d.lib.Import(context.Background(), input, actor, nil, nil); err != nil || sum.Taken != n {
-			b.Fatal(sum, err)
+		got, err := d.lib.Import(context.Background(), input, actor, nil, func(licence.Imported) { peak = max(peak, rssAnon(b)) })
+		if err != nil || got.Taken != sum.Taken || got.Rejected != sum.Rejected {
+			b.Fatal(got, sum, err)
 		}
 		b.ReportMetric(time.Since(start).Seconds(), "import-s")
-		b.ReportMetric(d.lookups(n), "lookup-p99-us")
+		b.ReportMetric(float64(got.Taken)/time.Since(start).Seconds(), "events/s")
+		b.ReportMetric(peak-before, "rss-anon-MiB")
+		b.ReportMetric(d.lookups(sum.Enterprises), "lookup-p99-us")
 		start = time.Now()
 		if c, err := d.lib.Changed(context.Background(), time.Time{}, "", 1000); err != nil || len(c.Items) != 1000 {
 			b.Fatal(len(c.Items), err)
 		}
 		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "feed-page-ms")
+		input.Close()
 	}
+}
+
+// rssAnon is the process's own memory in MiB.
+func rssAnon(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib / 1024
 }
 
 func benchDesk(b *testing.B) *desk {
@@ -176,7 +206,7 @@ func benchDesk(b *testing.B) *desk {
 func (d *desk) lookups(n int) float64 {
 	var took []time.Duration
 	for i := range 20_000 {
-		code := demo.New("import", i*7919%n).USCC
+		code := demo.New("import", 1+i*7919%n).USCC
 		start := time.Now()
 		if _, _, err := d.lib.Current(context.Background(), code); err != nil {
 			d.Fatal(err)
