@@ -25,6 +25,12 @@ func makeKeys(dir string) error {
 			return err
 		}
 	}
+	if _, err := openAuthority(dir); err != nil {
+		return fmt.Errorf("making the certificate authority: %w", err)
+	}
+	if _, err := keyOf(filepath.Join(dir, "person-check")); err != nil {
+		return fmt.Errorf("making the key of the person check: %w", err)
+	}
 	for _, name := range sources {
 		if err := makeSource(filepath.Join(dir, name), name); err != nil {
 			return fmt.Errorf("making keys of %s: %w", name, err)

@@ -49,10 +49,12 @@ func serve(ctx context.Context, c serveConfig) error {
 func (w *world) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /registration/event", act(w.onEvent))
+	mux.Handle("POST /registration/tell", act(w.onTell))
 	mux.Handle("POST /public-security/engrave", act(w.onEngrave))
 	mux.Handle("POST /e-licence/collect", act(w.onCollect))
 	mux.Handle("POST /phone/approve", act(w.onApprove))
 	mux.Handle("POST /phone/delegate", act(w.onDelegate))
+	w.offices.addTo(mux)
 	return mux
 }
 
@@ -93,6 +95,28 @@ func (w *world) onEvent(ctx context.Context, in eventOrder) (json.RawMessage, er
 		in.Licence = f
 	}
 	return w.register(ctx, in.Kind, in.Licence)
+}
+
+// onTell puts an event into the registration system's feed, where the appliance finds it; nothing is sent.
+func (w *world) onTell(_ context.Context, in eventOrder) (told, error) {
+	f := in.Licence
+	if f.Name == "" {
+		var err error
+		if f, err = w.enterprise(f.USCC); err != nil {
+			return told{}, err
+		}
+	}
+	if err := w.remember(f); err != nil {
+		return told{}, err
+	}
+	if err := w.offices.registry.Tell(in.Kind, f, time.Now()); err != nil {
+		return told{}, err
+	}
+	return told{w.offices.registry.Feed.Len()}, nil
+}
+
+type told struct {
+	Seq int `json:"seq"`
 }
 
 type engraveOrder struct {

@@ -29,6 +29,7 @@ type world struct {
 	reg      registration.System
 	ps       publicsecurity.System
 	el       elicence.System
+	offices  *offices
 	mu       sync.Mutex // guards number
 	number   int
 }
@@ -53,7 +54,8 @@ func openWorld(c serveConfig) (*world, error) {
 	}
 	w.number = len(filed) // numbers go on after a restart
 	w.reg.Key, w.ps.Key, w.el.Key = keys["registration"], keys["public-security"], keys["e-licence"]
-	return w, nil
+	w.offices, err = openOffices(c.dir, w.reg.Key, w.ps.Key, w.enterprise)
+	return w, err
 }
 
 // send posts an envelope as one of the sources. The key is the message's own, so sending again changes nothing.

@@ -120,6 +120,9 @@ func Answer(w http.ResponseWriter, status int, v any) {
 
 // Feed is a numbered feed over HTTP: GET ?after=N&limit=M.
 type Feed struct {
+	// Keep is told of each message that is added; a simulator that lives longer than its process writes it down.
+	Keep func(e envelope.Envelope) error
+
 	mu    sync.Mutex
 	items []feed.Item
 	lost  map[uint64]bool
@@ -131,6 +134,11 @@ func (f *Feed) Add(e envelope.Envelope) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.items = append(f.items, feed.Item{Seq: uint64(len(f.items) + 1), Message: e})
+	if f.Keep != nil {
+		if err := f.Keep(e); err != nil {
+			panic(err) // a feed that forgets gives numbers twice
+		}
+	}
 	return uint64(len(f.items))
 }
 

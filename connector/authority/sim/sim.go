@@ -27,6 +27,7 @@ type Office struct {
 	sim.Manners
 	root, issuing *softkey.Key
 	rootDER       []byte
+	issuingDER    []byte
 	by            *ca.Embedded
 	now           func() time.Time
 
@@ -75,12 +76,16 @@ func Open(root, issuing *softkey.Key, rootDER, issuingDER []byte, now func() tim
 			return nil, err
 		}
 	}
+	o.issuingDER = issuingDER
 	o.by, err = ca.NewEmbedded(holder{issuing}, ca.Config{RootDER: o.rootDER, IssuingDER: issuingDER, Lifetimes: life, Subject: ca.DefaultSubjectTemplate(), Now: now})
 	return o, err
 }
 
 // Anchor is the certificate to pin, DER.
 func (o *Office) Anchor() []byte { return o.rootDER }
+
+// Issuing is the certificate of the authority below, DER.
+func (o *Office) Issuing() []byte { return o.issuingDER }
 
 // Decide says how requests are answered from now on: only when it is asked again, or never.
 func (o *Office) Decide(later, reject bool) {

@@ -42,6 +42,13 @@ func (o *Office) Decide(state string, later bool) {
 	o.state, o.withhold = state, later
 }
 
+// From makes filing numbers go on behind n.
+func (o *Office) From(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.number = n
+}
+
 // Notices lists what arrived, each once, in order.
 func (o *Office) Notices() []register.Notice {
 	var all []register.Notice
