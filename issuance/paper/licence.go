@@ -134,6 +134,9 @@ func (w *licenceWriter) leftColumn(s *sheet) {
 	for _, f := range [][2]string{{"名称", w.l.Name}, {"类型", w.l.EntityType}, {w.form.person, w.l.LegalRep}} {
 		y += s.field(f[0], f[1], leftLabel, leftValue, y, valueWidth)
 	}
+	if w.l.Scope == "" {
+		return
+	}
 	s.put(label{x: leftLabel, y: y, font: fontHei, size: bodySize, text: w.form.scope})
 	b := box{leftValue, y, valueWidth, 178 - y}
 	lines, size, rest := b.fit(w.l.Scope, bodySize, 3.4, 3, 2.6)
