@@ -28,12 +28,16 @@ type Key struct {
 	std       crypto.PublicKey // ECDSA, RSA
 	wrapped   *hsm.Wrapped     // nil for a resident key
 	home      *home            // of its birth
+	abroad    bool             // it is in its owner's token
 	store     *Keystore
 }
 
 // key builds a Key from its record and refuses a public half that is not a usable key of its algorithm.
 func (k *Keystore) key(r record) (*Key, error) {
 	key := &Key{id: r.ID, purpose: r.Purpose, algorithm: r.Algorithm, public: r.Birth.Public, wrapped: r.message(), home: k.homes.of(r.Birth.Token.Serial), store: k}
+	if r.Abroad != nil { // the only token of an appliance takes over records that name another, but never these
+		key.abroad, key.home = true, &home{Member: Member{Serial: r.Birth.Token.Serial}, log: k.log}
+	}
 	var err error
 	switch r.Algorithm {
 	case hsm.SM2:
@@ -52,7 +56,10 @@ func (k *Keystore) key(r record) (*Key, error) {
 
 // raw has a token sign: the one that a resident key lives in, any that can open a wrapped one.
 func (k *Key) raw(ctx context.Context, r hsm.SignRequest) ([]byte, error) {
-	if k.wrapped == nil {
+	switch {
+	case k.abroad:
+		return nil, fmt.Errorf("token %s: %w", k.home.Serial, ErrOutside)
+	case k.wrapped == nil:
 		return k.home.sign(ctx, r)
 	}
 	hs, err := k.store.keepersOf(ctx, k.wrapped.KEK)
@@ -74,7 +81,10 @@ func (k *Key) Purpose() Purpose { return k.purpose }
 
 // Custody returns where the key is kept.
 func (k *Key) Custody() Custody {
-	if k.wrapped != nil {
+	switch {
+	case k.abroad:
+		return Outside
+	case k.wrapped != nil:
 		return Wrapped
 	}
 	return Resident

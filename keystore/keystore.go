@@ -79,7 +79,7 @@ var (
 
 // Collections lists what this package stores.
 func Collections() []*store.Collection {
-	return []*store.Collection{records, intents, certificates, wrappedKeys, keks}
+	return []*store.Collection{records, intents, certificates, wrappedKeys, keks, outsideKeys, outsidePoints}
 }
 
 // record is a key as stored: written once, in the commit that releases what the key was made for.
@@ -92,6 +92,7 @@ type record struct {
 	Birth     hsm.Birth     `json:"birth"`
 	Wrapped   *envelope     `json:"wrapped,omitempty"` // nil: the key is resident
 	Copies    []hsm.Birth   `json:"copies,omitempty"`  // evidence of the same key in other tokens, of a KEK and its binding key alone
+	Abroad    *abroad       `json:"abroad,omitempty"`  // of a key in its owner's token
 	Retired   *time.Time    `json:"retired,omitempty"` // another took its place; it is still in the token
 	Destroyed *time.Time    `json:"destroyed,omitempty"`
 }
@@ -312,7 +313,10 @@ func (k *Keystore) keep(key *Key) {
 func (k *Keystore) record(ctx context.Context, id ID) (record, store.Version, error) {
 	r, v, err := k.stored(ctx, records, id)
 	if errors.Is(err, ErrKeyNotFound) {
-		return k.stored(ctx, wrappedKeys, id)
+		r, v, err = k.stored(ctx, wrappedKeys, id)
+	}
+	if errors.Is(err, ErrKeyNotFound) {
+		r, v, err = k.stored(ctx, outsideKeys, id)
 	}
 	return r, v, err
 }

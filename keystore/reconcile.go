@@ -315,6 +315,9 @@ func (k *Keystore) Destroy(ctx context.Context, id ID, first, second audit.Actor
 	if r.Purpose == PurposeKEK || r.Purpose == PurposeBinder {
 		return fmt.Errorf("key %s is for %s and goes with all that it wraps, or not at all: %w", id, r.Purpose, ErrKeyUse)
 	}
+	if r.Abroad != nil {
+		return fmt.Errorf("key %s is in token %s: destroy it there, and cancel its seal here: %w", id, r.Birth.Token.Serial, ErrOutside)
+	}
 	if r.Destroyed == nil {
 		t := now()
 		r.Destroyed = &t

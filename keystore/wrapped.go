@@ -63,16 +63,22 @@ func (r record) livesUnder() string {
 
 // custody tells where a record's key is.
 func (r record) custody() Custody {
-	if r.Wrapped != nil {
+	switch {
+	case r.Wrapped != nil:
 		return Wrapped
+	case r.Abroad != nil:
+		return Outside
 	}
 	return Resident
 }
 
 // collection is where a record of its custody is stored.
 func (c Custody) collection() *store.Collection {
-	if c == Wrapped {
+	switch c {
+	case Wrapped:
 		return wrappedKeys
+	case Outside:
+		return outsideKeys
 	}
 	return records
 }
@@ -179,6 +185,9 @@ func (k *Keystore) MoveToWrapped(ctx context.Context, id ID) error {
 	r, err := k.living(ctx, id)
 	if err != nil {
 		return err
+	}
+	if r.Abroad != nil {
+		return fmt.Errorf("key %s: %w", id, ErrOutside)
 	}
 	if r.Wrapped != nil {
 		return fmt.Errorf("key %s is wrapped already: %w", id, ErrKeyUse)

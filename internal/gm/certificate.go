@@ -113,6 +113,15 @@ func ParseCertificateRequest(der []byte) (*CertificateRequest, error) {
 	return r, nil
 }
 
+// RequestKey returns the SM2 public key of a certificate request, or ErrKey when it holds another kind of key.
+func RequestKey(r *CertificateRequest) (*PublicKey, error) {
+	k, ok := r.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("request of %q: %w", r.Subject.CommonName, ErrKey)
+	}
+	return FromECDSA(k)
+}
+
 // SM2WithSM3 is the signature algorithm to put into templates. Its number is the library's own: never store it.
 const SM2WithSM3 = smx509.SM2WithSM3
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
 )
@@ -88,6 +89,7 @@ type Request struct {
 	ESID       string       `json:"esid,omitempty"`
 	Reason     string       `json:"reason,omitempty"`   // why it is not engraved
 	Replaces   string       `json:"replaces,omitempty"` // number of the seal in whose place the new one comes
+	Key        keystore.ID  `json:"key,omitzero"`       // in its owner's token; zero for a key that is born here
 }
 
 // Exception is why an order waits for a human, and what it was that came.
@@ -141,11 +143,14 @@ func (o Order) Request(sealType string) (Request, bool) {
 	return o.Requests[i], true
 }
 
-// With returns a copy of the order with one request replaced.
+// With returns a copy of the order with one request replaced; a key once offered stays.
 func (o Order) With(q Request) Order {
 	o.Requests = slices.Clone(o.Requests)
 	for i := range o.Requests {
 		if o.Requests[i].Type == q.Type {
+			if q.Key == (keystore.ID{}) {
+				q.Key = o.Requests[i].Key
+			}
 			o.Requests[i] = q
 		}
 	}

@@ -70,6 +70,7 @@ const (
 	ReasonSetMade            Reason = "set-made"
 	ReasonMakingFailed       Reason = "making-failed"
 	ReasonOperatorResolution Reason = "operator-resolution"
+	ReasonKeyOffered         Reason = "key-offered"
 )
 
 // Roles of actors, as they stand in the log.
