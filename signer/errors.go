@@ -25,6 +25,16 @@ var (
 	ErrDocument = errors.New("the document cannot be sealed as asked")
 	// ErrRecord: a record of the log does not give the document it released any more: another document, or damage.
 	ErrRecord = errors.New("the record does not fit the document")
+	// ErrKeyInside: the seal's key for this profile is in the appliance's token; Sign uses it.
+	ErrKeyInside = errors.New("the key of this signature is in the appliance's token")
+	// ErrReservations: too many signatures wait for their owners' tokens, of all or of this client.
+	ErrReservations = errors.New("too many reservations are open")
+	// ErrReservation: no such reservation of this client and request: used, over, or replaced.
+	ErrReservation = errors.New("the reservation is used, over, or another request's")
+	// ErrSignature: a signature brought for a reservation does not verify against the registered key.
+	ErrSignature = errors.New("the signature does not verify against the seal's registered key")
+	// ErrOffer: what the appliance would have signed is not what was asked for; nothing was signed.
+	ErrOffer = errors.New("the appliance's offer does not fit the request")
 	// ErrUnknown: no signature with that number that the caller may see.
 	ErrUnknown = errors.New("no such signature")
 )

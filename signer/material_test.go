@@ -63,12 +63,18 @@ func (w *world) makeSeal(t testing.TB, esid, kind string, from, to time.Time) {
 // enter makes key, certificate and seal.
 func (w *world) enter(t testing.TB, s register.Seal, from, to time.Time) {
 	t.Helper()
-	esid := s.ESID
 	key, err := w.keys.Create(t.Context(), audit.Actor{Role: "appliance", ID: "test"},
-		keystore.Want{Purpose: keystore.PurposeSeal, Label: "seal-" + esid, Algorithm: hsm.SM2})
+		keystore.Want{Purpose: keystore.PurposeSeal, Label: "seal-" + s.ESID, Algorithm: hsm.SM2})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.enterOf(t, s, key, from, to)
+}
+
+// enterOf makes certificate and seal of a key.
+func (w *world) enterOf(t testing.TB, s register.Seal, key *keystore.Key, from, to time.Time) {
+	t.Helper()
+	esid := s.ESID
 	cert := w.certificate(t, w.template("示例企业", from, to), w.rootCert, key.Public())
 	s.Key, s.NotBefore, s.NotAfter, s.MadeAt = key.ID(), from, to, w.clock.now()
 	n := register.NewSeal{ESL: w.esl(t, esid, cert.Raw, from, to), Certificate: cert.Raw, Chain: [][]byte{w.rootCert.Raw}, Filing: "filing-" + esid, Seal: s}

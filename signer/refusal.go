@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"sealkeeper/access"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/store"
 )
@@ -15,7 +16,7 @@ var refusals = []error{
 	access.ErrApprovalMissing, access.ErrApprovalForm, access.ErrApprovalReplayed, access.ErrApprovalAltered, access.ErrApprovalExpired,
 	access.ErrApprovalForeign, access.ErrNotEntitled, access.ErrGrantWindow, access.ErrGrantSpent, access.ErrDigestOnly,
 	access.ErrDelegationSpent, access.ErrDelegationOutOfBounds, access.ErrDelegationRefused, access.ErrNoDevice,
-	store.ErrRequestReused, ErrDocument,
+	store.ErrRequestReused, ErrDocument, ErrKeyInside, ErrReservations, ErrReservation, ErrSignature, keystore.ErrOutside,
 }
 
 // refusal is the detail of the record of a refused request.

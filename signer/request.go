@@ -145,6 +145,8 @@ type Record struct {
 	EntriesSignature []byte          `json:"entries_signature,omitempty"`
 	EntriesTimestamp []byte          `json:"entries_timestamp,omitempty"`
 	Consent          json.RawMessage `json:"consent"` // access.Evidence
+	// KeyToken is the serial of the owner's token that signed; empty for keys in the appliance's.
+	KeyToken string `json:"key_token,omitempty"`
 }
 
 // Options are the settings of appliance and request that a layout depends on beside the document.

@@ -94,6 +94,8 @@ type Signer struct {
 	cfg  Config
 	warm *warm
 
+	reserved reservations
+
 	signed, released, discarded, refused atomic.Uint64
 }
 
@@ -118,7 +120,7 @@ func New(cfg Config) (*Signer, error) {
 	if cfg.WarmSeals <= 0 {
 		cfg.WarmSeals = 256
 	}
-	return &Signer{cfg: cfg, warm: newWarm(cfg.WarmSeals)}, nil
+	return &Signer{cfg: cfg, warm: newWarm(cfg.WarmSeals), reserved: reservations{open: map[string]*reserved{}}}, nil
 }
 
 // Stats are counters since start; the epoch's closing record takes them.

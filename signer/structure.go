@@ -15,6 +15,8 @@ import (
 type structure interface {
 	// sign has custody sign what this structure says is signed. The value verified against the registered key.
 	sign(ctx context.Context) (value []byte, err error)
+	// content is what is signed, whole.
+	content() []byte
 	// assemble joins value and time stamp, nil for none. The same value and token give the same bytes.
 	assemble(value, token []byte) ([]byte, error)
 	// imprint is the hash of the time stamp over the value.
@@ -53,6 +55,8 @@ func (s *sesStructure) assemble(value, token []byte) ([]byte, error) {
 	s.seal = at + len(s.prefix) - len(s.ready.esl)
 	return der, err
 }
+
+func (s *sesStructure) content() []byte { return append(s.prefix, s.variable...) } // the prefix has no room behind it: a copy
 
 func (s *sesStructure) imprint() timestamp.Imprint { return timestamp.SM3 }
 
@@ -108,5 +112,7 @@ func (s *cmsStructure) sign(ctx context.Context) ([]byte, error) {
 func (s *cmsStructure) assemble(value, token []byte) ([]byte, error) {
 	return s.draft.AssembleVerified(value, token) // custody, or the record of what it returned
 }
+
+func (s *cmsStructure) content() []byte { return s.draft.Attributes() }
 
 func (s *cmsStructure) imprint() timestamp.Imprint { return s.hash }

@@ -286,6 +286,8 @@ func (s *Signer) recorded(_ context.Context, u *use) (err error) {
 	}
 	if u.profile.companion {
 		u.record.Certificate = u.seal.Document.CertSHA256
+	} else if u.ready.key.Outside() {
+		u.record.KeyToken = u.ready.key.Token()
 	}
 	u.after = s.cfg.Store.State().Size
 	u.body, err = audit.Event{Kind: eventKind, Actor: u.actor.Audit(), Subject: u.seal.ESID, Detail: u.record}.Body()

@@ -162,15 +162,7 @@ func (s *Signer) loadCompanion(ctx context.Context, rec register.Seal, r *ready)
 
 // fits checks that record, seal, certificate and key are one, and sets the time in which all of them are valid.
 func (r *ready) fits(rec register.Seal) error {
-	es, err := seal.Parse(r.esl)
-	if err != nil {
-		return err
-	}
-	cert, err := gm.ParseCertificate(r.cert)
-	if err != nil {
-		return err
-	}
-	pub, err := gm.CertificateKey(cert)
+	es, pub, err := r.read()
 	if err != nil {
 		return err
 	}
@@ -185,11 +177,15 @@ func (r *ready) fits(rec register.Seal) error {
 	case r.key.Public() == nil || !bytes.Equal(pub.Point(), r.key.Public().Point()):
 		return fmt.Errorf("certificate is for another key: %w", ErrCertificate)
 	}
+	return nil
+}
+
+// equip fills in what signatures take from seal and certificate.
+func (r *ready) equip(es *seal.Seal, cert *gm.Certificate) {
 	r.picture = es.Info.Picture.Data
 	r.image = sync.OnceValues(func() (*pdf.Image, error) { return pdf.NewImage(r.picture, pdf.Limits{}) })
 	r.from, r.to = later(cert.NotBefore, es.Info.ValidStart), earlier(cert.NotAfter, es.Info.ValidEnd)
 	r.own = newSignatory(cms.SM2, r.key, r.cert, r.chain, r.from, r.to)
-	return nil
 }
 
 func later(a, b time.Time) time.Time {
