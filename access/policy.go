@@ -66,6 +66,7 @@ const (
 	SealNotice       Action = "seal.notice"   // what public security tells of a physical seal, or orders
 	DeviceFreeze     Action = "device.freeze" // a lost phone
 	SealEquip        Action = "seal.equip"    // give a seal a document key beside its own
+	KeyOffer         Action = "key.offer"     // bring a key in its owner's token for a seal that is ordered
 	SignatureMake    Action = "signature.make"
 	SignatureRead    Action = "signature.read"
 	Verify           Action = "verify"
@@ -147,6 +148,7 @@ var policy = map[Action]rule{
 	SealNotice:       allow(anyOf, RolePublicSecurity),
 	DeviceFreeze:     allow(anyOf, RoleSystem, RoleSecurity, RoleELicence), // window, hotline, the owner himself
 	SealEquip:        allow(anyOf, RoleSecurity),
+	KeyOffer:         allow(anyOf, RoleSystem), // the officer at the window, whose machine the key was made at
 	SignatureMake:    allow(own, RoleDepartment, RoleAppliance),
 	SignatureRead:    allow(own, RoleDepartment).and(allow(anyOf, RoleAudit, RoleELicence)),
 	Verify:           allow(anyOf, roles...),

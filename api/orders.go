@@ -62,6 +62,7 @@ func (s *Server) orders() {
 	route(s, "GET", "/v1/orders/{id}", "get-order", "orders", "An order", s.getOrder)
 	route(s, "POST", "/v1/orders/{id}/collect", "collect-order", "orders", "Collect (领取): a signed identity assertion binds the owner's device and activates the seals", s.collect)
 	route(s, "POST", "/v1/orders/{id}/resolve", "resolve-order", "orders", "A human's decision about an order that waits", s.resolve)
+	route(s, "POST", "/v1/orders/{id}/keys", "offer-key", "orders", "Take a key that was made in its owner's token for one seal of an order", s.offerKey)
 	route(s, "POST", "/v1/enterprises/{uscc}/orders", "apply-order", "orders", "Apply for the seals of the set that are lacking: a signed identity assertion of the responsible person", s.apply)
 	route(s, "POST", "/v1/invitations", "invite-enterprises", "orders", "Tell enterprises by list that they may apply for their seals", s.invite)
 	route(s, "POST", "/v1/enterprises/{uscc}/device", "rebind-device", "orders", "Bind another device of the responsible person: a signed identity assertion", s.rebind)

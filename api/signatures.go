@@ -137,6 +137,7 @@ func (s *Server) signatures() {
 	s.engine.POST("/v1/signatures", s.sign)
 	s.engine.POST("/v1/signatures/batch", s.signBatch)
 	s.describeSignatures()
+	s.reservations()
 }
 
 // recordedKey marks a refusal that the signing path has put on record itself.
@@ -161,7 +162,12 @@ func (s *Server) sign(c *gin.Context) {
 		refuse(c, s.problem(ctx, err))
 		return
 	}
-	if len(r.Document) == 0 && !accepts(c, typeDER) {
+	s.released(c, released)
+}
+
+// released answers with what left: the document with its receipt, or where a digest came in the signature beside it.
+func (s *Server) released(c *gin.Context, released signer.Released) {
+	if released.Record.Unseen && !accepts(c, typeDER) {
 		w := newAnswer(len(released.Signature))
 		w.signature(signatureAnswer{released.Signature, receiptOf(released)})
 		w.send(c)
@@ -169,12 +175,12 @@ func (s *Server) sign(c *gin.Context) {
 	}
 	b, err := json.Marshal(receiptOf(released))
 	if err != nil {
-		refuse(c, s.problem(ctx, err))
+		refuse(c, s.problem(c.Request.Context(), err))
 		return
 	}
 	c.Header("Sealkeeper-Receipt", string(b))
-	kind := mediaTypes[r.Kind]
-	if len(r.Document) == 0 {
+	kind := mediaTypes[released.Record.Kind]
+	if released.Record.Unseen {
 		kind = typeDER
 	}
 	whole(c, kind, released.Document)

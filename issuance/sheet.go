@@ -137,7 +137,7 @@ func (i *Issuance) pictures(ctx context.Context, s *set) error {
 // number gives every sheet its seal number: the one of an earlier attempt with the key that was born for it, or a new one.
 func (i *Issuance) number(ctx context.Context, m *making, s *set) error {
 	for _, h := range s.sheets {
-		if h.born = m.born[h.request.Type]; h.born != nil {
+		if h.born = m.born[h.request.Type]; h.born.suits(h.request) {
 			_, _, err := i.Register.Seal(ctx, h.born.esid)
 			if errors.Is(err, register.ErrUnknown) {
 				continue
@@ -198,6 +198,9 @@ func (i *Issuance) bear(ctx context.Context, m *making, s *set, intended func())
 
 // bearMissing writes the intents of the missing keys in one commit, generates them, and certifies each as soon as it is there.
 func (i *Issuance) bearMissing(ctx context.Context, s *set, intended func()) error {
+	if err := i.offered(ctx, s); err != nil {
+		return err
+	}
 	var missing []*sheet
 	var wants []keystore.Want
 	for _, h := range s.sheets {

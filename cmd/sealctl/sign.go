@@ -22,6 +22,7 @@ type signing struct {
 	request                         client.SignatureRequest
 	document, digest, approval, out string
 	placing                         placing
+	sealKey                         sealKey
 }
 
 func (s *settings) sign() *cobra.Command {
@@ -105,6 +106,7 @@ func (g *signing) flags(cmd *cobra.Command, document string) {
 	f.BoolVar(&g.request.Timestamp, "timestamp", false, "put a time stamp over the signature value")
 	f.BoolVar(&g.request.QR, "qr", false, "publish the signature at a page that nobody can guess; in a PDF with a QR code beside the stamp")
 	f.StringVar(&g.out, "out", "", "file to write, - for standard output")
+	g.sealKey.flags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("approval", "delegation")
 	require(cmd, "seal", "purpose", "out")
 }
@@ -144,6 +146,9 @@ func (g *signing) sealDocument(cmd *cobra.Command) error {
 		return err
 	}
 	g.placing.wire(&g.request)
+	if g.sealKey.named() {
+		return g.deliverHere(cmd, cl, document)
+	}
 	sealed, receipt, err := cl.SignDocument(cmd.Context(), g.idempotency, g.request, document)
 	if err != nil {
 		return g.repeatable(client.Call{Key: g.idempotency}, err)
@@ -163,6 +168,9 @@ func (g *signing) digestOnly(cmd *cobra.Command) error {
 	cl, err := g.prepare()
 	if err != nil {
 		return err
+	}
+	if g.sealKey.named() {
+		return g.deliverHere(cmd, cl, nil)
 	}
 	signed, err := cl.SignDigest(cmd.Context(), g.idempotency, g.request)
 	if err != nil {

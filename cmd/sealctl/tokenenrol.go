@@ -20,23 +20,27 @@ import (
 	"sealkeeper/hsm"
 )
 
-// enrolling makes a caller's key in their own token.
+// enrolling makes a caller's or a seal's key in their own token.
 type enrolling struct {
 	*settings
 	keyReference
-	name, out string
+	name, out   string
+	order, seal string // of a seal's key
 }
 
 func (s *settings) tokenEnrol() *cobra.Command {
 	e := &enrolling{settings: s}
-	cmd := &cobra.Command{Use: "enrol --module LIBRARY --profile ID --serial S --name NAME --out PREFIX", Short: "make the key of a client certificate in your own token", Args: args(),
+	cmd := s.keyed(&cobra.Command{Use: "enrol --module LIBRARY --profile ID --serial S (--name NAME | --seal TYPE --order ORDER) --out PREFIX", Short: "make the key of a client certificate, or of a seal, in your own token", Args: args(),
 		Long: `Make a P-256 key in a USB key or another token, a certificate request that it signs (PREFIX.csr), and a reference (PREFIX.key.yaml) that stands in the place of a key
 file: --key PREFIX.key.yaml. The key never leaves the token. The request goes the way of every other: sealctl client add, or for an officer a ceremony with
 register-operator.
 
+With --seal and --order, before the order's last impression comes: an SM2 key for that seal of the order, made in its owner's token at an officer's machine. The appliance
+keeps the evidence of its birth, certifies it and makes the seal with it when the set is made; the owner then signs with sealctl sign … --seal-key PREFIX.key.yaml.
+
 The PIN is asked for at the terminal without echo, read from --pin-file (0400), or typed at the device (--keypad). A wrong PIN is not tried again: remove the latch
 (PREFIX.key.yaml.latch.json) when you know why it was wrong.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) }}
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) }})
 	f := cmd.Flags()
 	f.StringVar(&e.Module, "module", "", "PKCS#11 library")
 	f.StringVar(&e.Profile, "profile", "", "firmware profile")
@@ -45,9 +49,14 @@ The PIN is asked for at the terminal without echo, read from --pin-file (0400), 
 	f.StringVar(&e.PINFile, "pin-file", "", "file with the PIN, mode 0400")
 	f.BoolVar(&e.Keypad, "keypad", false, "the PIN is typed at the device")
 	f.DurationVar(&e.Wait, "wait", 0, "how long to wait for the token to be plugged in, now and whenever the key is used")
-	f.StringVar(&e.name, "name", "", "common name")
+	f.StringVar(&e.name, "name", "", "common name of a client certificate")
+	f.StringVar(&e.seal, "seal", "", "type of the seal that the key is for, 01 to 05")
+	f.StringVar(&e.order, "order", "", "the order that has this seal made")
 	f.StringVar(&e.out, "out", "", "prefix of the two files")
-	require(cmd, "module", "profile", "serial", "name", "out")
+	require(cmd, "module", "profile", "serial", "out")
+	cmd.MarkFlagsRequiredTogether("seal", "order")
+	cmd.MarkFlagsMutuallyExclusive("name", "seal")
+	cmd.MarkFlagsOneRequired("name", "seal")
 	return cmd
 }
 
@@ -71,6 +80,9 @@ func (e *enrolling) run(cmd *cobra.Command) (err error) {
 	defer func() { err = errors.Join(err, m.Close()) }()
 	var id hsm.ObjectID
 	rand.Read(id[:])
+	if e.seal != "" {
+		return e.offer(cmd, m, id, reference, request)
+	}
 	birth, err := m.Generate(cmd.Context(), hsm.GenerateRequest{ID: id, Label: "sealctl:" + hex.EncodeToString(id[:4]), Algorithm: hsm.ECDSAP256})
 	if err != nil {
 		return fmt.Errorf("making the key in the token: %w", err)
@@ -97,14 +109,26 @@ func (e *enrolling) write(cmd *cobra.Command, m *hsm.Module, birth hsm.Birth, re
 	if err != nil {
 		return fmt.Errorf("making the certificate request: %w", err)
 	}
-	r := e.keyReference
-	r.Key, r.Latch = birth.ID.String(), ""
-	b, err := yaml.MarshalWithOptions(r, yaml.CustomMarshaler(func(d time.Duration) ([]byte, error) { return []byte(d.String()), nil }))
+	b, err := e.reference(birth)
 	if err != nil {
-		return fmt.Errorf("encoding the reference: %w", err)
+		return err
 	}
 	if err := writeNew(request, 0o644, &pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}); err != nil {
 		return err
 	}
 	return writeOut(cmd, reference, 0o600, b)
+}
+
+// reference is the file that stands in the place of the key.
+func (e *enrolling) reference(birth hsm.Birth) ([]byte, error) {
+	r := e.keyReference
+	r.Key, r.Latch = birth.ID.String(), ""
+	if birth.Algorithm == hsm.SM2 {
+		r.Public = hex.EncodeToString(birth.Public)
+	}
+	b, err := yaml.MarshalWithOptions(r, yaml.CustomMarshaler(func(d time.Duration) ([]byte, error) { return []byte(d.String()), nil }))
+	if err != nil {
+		return nil, fmt.Errorf("encoding the reference: %w", err)
+	}
+	return b, nil
 }

@@ -27,8 +27,9 @@ type keyReference struct {
 	Module   string        `yaml:"module"`  // PKCS#11 library
 	Profile  string        `yaml:"profile"` // firmware profile
 	Profiles string        `yaml:"profiles,omitempty"`
-	Serial   string        `yaml:"serial"` // of the token; the slot may be another each time it is plugged in
-	Key      string        `yaml:"key"`    // CKA_ID, 32 hexadecimal digits
+	Serial   string        `yaml:"serial"`           // of the token; the slot may be another each time it is plugged in
+	Key      string        `yaml:"key"`              // CKA_ID, 32 hexadecimal digits
+	Public   string        `yaml:"public,omitempty"` // of a seal's key: its point, hexadecimal
 	PINFile  string        `yaml:"pin_file,omitempty"`
 	Keypad   bool          `yaml:"keypad,omitempty"`     // the PIN is typed at the device
 	Latch    string        `yaml:"latch_file,omitempty"` // default: beside this file

@@ -39,6 +39,7 @@ const (
 	because  = `{"reason":"owner-request"}`
 	noWindow = `{"id":"x","seal":"x","client":"CLIENT","purposes":["x"],"kinds":["ofd"],"not_before":"2026-01-02T00:00:00Z","expires":"2026-01-01T00:00:00Z","count":1,"nonce":"x","alg":"p256","signature":"AA=="}`
 	noGrant  = `{"id":"x","client":"x","any_owner_approves":true,"kinds":["ofd"],"purposes":["x"],"not_before":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z","count":1,"digest_only":false}`
+	noKey    = `{"type":"05","request":"AA==","birth":{"id":"00000000000000000000000000000001","label":"x","algorithm":"sm2","attributes":[],"value_read":"x","time":"2026-01-01T00:00:00Z","token":{"label":"x","serial":"x","manufacturer":"x","model":"x","firmware":"x","library":"x","module_sha256":"x","profile":"x","profile_sm3":"x","evidence":"simulated","sessions":1,"epoch":1,"pin_tries_low":false}}}`
 	noRights = `{"kind":"digest","seal":"ESID","purpose":"` + purpose + `","digest":"1ab21d8355cfa17f8e61194831e81a8f22bec8c728fefb747ed035eb5082aa2b"}`
 )
 
@@ -86,6 +87,9 @@ var matrix = map[string]route{
 	"POST /v1/seals/{esid}/resume":              {[]string{"security"}, `{"reason":"x"}`},
 	"POST /v1/seals/{esid}/cancel":              {[]string{"system"}, `{"reason":"x"}`},
 	"POST /v1/signatures":                       {[]string{"department"}, noRights},
+	"POST /v1/signatures/reservations":          {[]string{"department"}, noRights},
+	"POST /v1/signatures/reservations/{id}":     {[]string{"department"}, `{"signatures":["AA=="]}`},
+	"POST /v1/orders/{id}/keys":                 {[]string{"system"}, noKey},
 	"POST /v1/signatures/batch":                 {[]string{"department"}, `{"items":[{"key":"k",` + noRights[1:] + `]}`},
 	"POST /v1/verifications":                    {anyone, "x"},
 	"GET /v1/audit/entries":                     {[]string{"audit"}, ""},
