@@ -268,7 +268,7 @@ func TestPolicyTable(t *testing.T) {
 	want := map[access.Action]string{ // capital: every record; small: its own alone
 		"licence.put": "R", "licence.read": "SXADRE", "licence.search": "SXAR", "impression.put": "P", "institution.impression.put": "SR", "paper.read": "SXAE", "impression.read": "SXA", "order.read": "SXARE",
 		"order.collect": "SE", "order.resolve": "S", "order.apply": "SE", "order.invite": "S", "outbox.read": "SXA", "outbox.operate": "S", "seal.read": "SXAE", "seal.suspend": "SXE", "seal.resume": "X", "seal.cancel": "S",
-		"seal.reissue": "S", "seal.equip": "X", "key.offer": "S", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
+		"seal.reissue": "S", "seal.notice": "P", "device.freeze": "SXE", "seal.equip": "X", "key.offer": "S", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",
 		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "ceremony.read": "SXA", "ceremony.act": "SXA",
 		"appliance.read": "SXA", "appliance.operate": "S",
