@@ -323,6 +323,7 @@ func (c *Config) check() error {
 		need(entityKind.MatchString(kind) && len(set) > 0, "issuance.sets: keys are the first two characters of a credit code, and no set is empty")
 	}
 	errs = append(errs, c.Connectors.check(c.Mode))
+	need(!c.Connectors.Sign || c.PKI.Statement != "", "connectors.sign needs pki.statement: requests are signed by the key of statements")
 	_, checked := c.Connectors.system(sysPersonCheck)
 	need(!checked || len(c.Sources.PersonCheck) > 0, "connectors.systems: person-check needs the keys in sources.person_check")
 	c.checkFormats(need)

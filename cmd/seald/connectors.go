@@ -22,6 +22,8 @@ type ConnectorsConfig struct {
 	DeadAfter time.Duration `yaml:"dead_after"`
 	// DeadTries is how many failures make one, 0 for any number. Default 0.
 	DeadTries int `yaml:"dead_tries"`
+	// Sign puts a signature by the key of statements (pki.statement) on every request to every system. Default false.
+	Sign bool `yaml:"sign"`
 	// Parallel is how many messages go to one system at once. Default 4.
 	Parallel int `yaml:"parallel"`
 }

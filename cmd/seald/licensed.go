@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	certifier "sealkeeper/connector/authority"
 	"sealkeeper/connector/person"
+	"sealkeeper/connector/wire"
 	"sealkeeper/internal/gm"
 	"sealkeeper/issuance"
 	"sealkeeper/issuance/ca"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/store"
 )
 
@@ -29,7 +32,7 @@ func (a *appliance) openLicensed() error {
 	if err != nil {
 		return err
 	}
-	cl, err := s.client(0)
+	cl, err := a.client(s, 0)
 	if err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func (a *appliance) personCheck() (issuance.PersonCheck, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl, err := s.client(0)
+	cl, err := a.client(s, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -77,3 +80,18 @@ func (a *appliance) sealAnchors() []*gm.Certificate {
 
 // outsideCollections are what the connectors store.
 func outsideCollections() []*store.Collection { return certifier.Collections() }
+
+// client is the way to one system outside, signed where configuration says so.
+func (a *appliance) client(s SystemConfig, answer int64) (*wire.Client, error) {
+	cl, err := s.client(answer)
+	if err != nil || !a.cfg.Connectors.Sign {
+		return cl, err
+	}
+	return cl.Signed(func(ctx context.Context, message []byte) ([]byte, error) {
+		key, err := a.keys.ByPurpose(ctx, keystore.PurposeStatement) // asked each time: a renewal counts at once
+		if err != nil {
+			return nil, err
+		}
+		return key.Sign(ctx, message)
+	}), nil
+}

@@ -55,7 +55,7 @@ func (a *appliance) connect(o *outside, to map[string]delivery.Destination, s Sy
 	if s.System == sysRegistration {
 		answer = 8 << 20
 	}
-	cl, err := s.client(answer)
+	cl, err := a.client(s, answer)
 	if err != nil {
 		return err
 	}

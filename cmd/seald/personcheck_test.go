@@ -42,3 +42,15 @@ func TestPersonCheckNeedsItsKey(t *testing.T) {
 		}
 	}
 }
+
+// TestSignedRequestsNeedTheKey: requests cannot be signed without the key of statements.
+func TestSignedRequestsNeedTheKey(t *testing.T) {
+	c := &Config{Connectors: ConnectorsConfig{Sign: true}}
+	if err := c.check(); err == nil || !strings.Contains(err.Error(), "connectors.sign needs pki.statement") {
+		t.Errorf("without a key: %v", err)
+	}
+	c.PKI.Statement = "pki/statement.pem"
+	if err := c.check(); err == nil || strings.Contains(err.Error(), "connectors.sign") {
+		t.Errorf("with a key: %v", err)
+	}
+}

@@ -44,6 +44,7 @@ type Client struct {
 	base *url.URL
 	http *http.Client
 	max  int64
+	sign Sign // nil: requests are not signed
 }
 
 // New reads the files and checks the address.
@@ -132,9 +133,10 @@ func (c *Client) Do(ctx context.Context, call Call, out any) (status int, err er
 
 func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) {
 	var body io.Reader
+	var b []byte
 	if call.In != nil {
-		b, err := json.Marshal(call.In)
-		if err != nil {
+		var err error
+		if b, err = json.Marshal(call.In); err != nil {
 			return nil, fmt.Errorf("encoding the message: %w", err)
 		}
 		body = bytes.NewReader(b)
@@ -159,7 +161,7 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 	if call.Key != "" {
 		r.Header.Set("Idempotency-Key", call.Key)
 	}
-	return r, nil
+	return r, c.seal(r, b)
 }
 
 // judge sorts the status codes: those that ask for patience, those that say no, and those that the contract does not know.
