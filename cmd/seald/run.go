@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,9 +23,6 @@ import (
 // run serves until ctx ends, then drains: no new requests, the last checkpoint, token and store closed.
 func run(ctx context.Context, cfg *Config) error {
 	log := logger(cfg.Log)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if err := gm.SelfTest(); err != nil {
 		return err
 	}
@@ -40,10 +36,6 @@ func run(ctx context.Context, cfg *Config) error {
 	defer cancel()
 	return errors.Join(err, a.close(end))
 }
-
-// gcPercent trades memory for processor time: a signature allocates some 100 kB that die at once, and the live heap is small. Measured in
-// docs/benchmarks.md.
-const gcPercent = 200
 
 // serve runs the HTTPS server and what works in the background. Each of them ends when ctx does.
 func (a *appliance) serve(ctx context.Context) error {
@@ -77,6 +69,7 @@ func (a *appliance) together(ctx context.Context, srv *http.Server, l net.Listen
 		}
 		return nil
 	})
+	g.Go(func() error { tendHeap(ctx); return nil })
 	g.Go(func() error { a.issuance.Run(ctx); return nil })
 	g.Go(func() error { a.clerk.Run(ctx); return nil })
 	g.Go(func() error { return a.audit.Run(ctx) })
