@@ -73,6 +73,12 @@ func (s Status) Effect() Effect {
 	return effects[Other]
 }
 
+// Known reports whether the table has a row for the status.
+func (s Status) Known() bool {
+	_, ok := effects[s]
+	return ok
+}
+
 // spellings maps the registration system's texts, normalised by normalStatus.
 var spellings = map[string]Status{
 	"存续": Active, "在营": Active, "开业": Active, "在册": Active, "正常": Active, "存续(在营,开业,在册)": Active,

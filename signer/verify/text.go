@@ -28,6 +28,8 @@ var words = map[string][2]string{
 	CodeSealTimestamp: {"time stamp of the seal", "印章时间戳"},
 	"seal_offline":    {"seal by itself", "印章本身"}, "seal_status": {"seal by its issuer", "印章状态"}, "document": {"document", "文件"},
 	string(NotApplicable): {"not applicable", "不适用"}, "conclusion": {"conclusion", "结论"},
+	CodeLicenceFile: {"licence file", "执照文件"}, CodeLicenceVersion: {"licence version", "执照版本"}, CodeLicenceStatus: {"licence status", "登记状态"},
+	CodeNationalCheck: {"national system", "全国系统核验"}, "statement": {"statement", "声明"}, "licence": {"business licence", "电子营业执照"},
 	CodeCertificateRevocation: {"certificate revocation", "证书撤销"}, CodePropertyInfo: {"property info", "原文属性"},
 }
 

@@ -76,6 +76,12 @@ const (
 	// CodeCertificateRevocation is what revocation lists say about the certificates; CodeRevocation is the appliance's word on the seal.
 	CodeCertificateRevocation = "certificate-revocation"
 
+	// The library's word on a licence file: whether it is known, which version it is, the licence's status, and what the national system says.
+	CodeLicenceFile    = "licence-file"
+	CodeLicenceVersion = "licence-version"
+	CodeLicenceStatus  = "licence-status"
+	CodeNationalCheck  = "national-check"
+
 	CodePropertyInfo = "property-info" // whether propertyInfo names the signed file; a remark, never more
 )
 
