@@ -197,6 +197,12 @@ func TestGrantForms(t *testing.T) {
 		{"no kinds", func(g *access.Grant) { g.Kinds = nil }, access.ErrGrantForm},
 		{"unknown kind", func(g *access.Grant) { g.Kinds = []string{"fax"} }, access.ErrGrantForm},
 		{"digest only without the kind", func(g *access.Grant) { g.Kinds = []string{"ofd"} }, access.ErrGrantForm},
+		{"licences and documents", func(g *access.Grant) { g.Kinds = []string{"licence", "ofd"} }, access.ErrGrantForm},
+		{"licences with seals", func(g *access.Grant) { g.Kinds, g.DigestOnly = []string{"licence"}, false }, access.ErrGrantForm},
+		{"licences of any owner", func(g *access.Grant) {
+			g.Kinds, g.Seals, g.AnyOwner, g.DigestOnly = []string{"licence"}, nil, true, false
+		}, access.ErrGrantForm},
+		{"licences without a window", func(g *access.Grant) { g.Kinds, g.Seals, g.DigestOnly, g.Count = []string{"licence"}, nil, false, 0 }, access.ErrGrantForm},
 		{"no purposes", func(g *access.Grant) { g.Purposes = nil }, access.ErrGrantForm},
 		{"purpose twice", func(g *access.Grant) { g.Purposes = []string{"a", "a"} }, access.ErrGrantForm},
 		{"count zero", func(g *access.Grant) { g.Count = 0 }, access.ErrGrantForm},
@@ -266,7 +272,7 @@ func TestPolicyTable(t *testing.T) {
 		{access.RoleRegistration, "r"}, {access.RolePublicSecurity, "p"}, {access.RoleELicence, "e"},
 	}
 	want := map[access.Action]string{ // capital: every record; small: its own alone
-		"licence.put": "R", "licence.read": "SXADRE", "licence.search": "SXAR", "impression.put": "P", "institution.impression.put": "SR", "paper.read": "SXAE", "impression.read": "SXA", "order.read": "SXARE",
+		"licence.put": "R", "licence.read": "SXADRE", "licence.search": "SXAR", "licence.verify": "SXAD", "licence.archive": "d", "licence.watch": "d", "impression.put": "P", "institution.impression.put": "SR", "paper.read": "SXAE", "impression.read": "SXA", "order.read": "SXARE",
 		"order.collect": "SE", "order.resolve": "S", "order.apply": "SE", "order.invite": "S", "outbox.read": "SXA", "outbox.operate": "S", "seal.read": "SXAE", "seal.suspend": "SXE", "seal.resume": "X", "seal.cancel": "S",
 		"seal.reissue": "S", "seal.notice": "P", "device.freeze": "SXE", "seal.equip": "X", "key.offer": "S", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",

@@ -18,6 +18,9 @@ const (
 	KindCMS    = "cms" // SignedData: over content that comes in, or over a digest (未见原文)
 )
 
+// KindLicence in a grant, alone and without seals, lets a client archive licence files for its purposes: its count is that of archive receipts.
+const KindLicence = "licence"
+
 var kinds = []string{KindCMS, KindDigest, KindOFD, KindPDF}
 
 // LegalRepresentative is the seal type of 法定代表人章: never delegated, never used on a bare digest.
@@ -29,7 +32,7 @@ type Grant struct {
 	Client     string    `json:"client"`              // Client.ID
 	Seals      []string  `json:"seals,omitempty"`     // esIDs, sorted; empty exactly when AnyOwner is set
 	AnyOwner   bool      `json:"any_owner_approves"`  // any seal whose owner signed an approval or delegation for this client
-	Kinds      []string  `json:"kinds"`               // sorted subset of cms, digest, ofd, pdf
+	Kinds      []string  `json:"kinds"`               // sorted subset of cms, digest, ofd, pdf; or licence alone
 	Purposes   []string  `json:"purposes"`            // sorted, each 1..64 characters; the purposes the client may state
 	NotBefore  time.Time `json:"not_before"`          // whole seconds, UTC
 	Expires    time.Time `json:"expires"`             // the last second that counts
@@ -51,12 +54,26 @@ func (g Grant) check() error {
 		fault = "identifier"
 	case !isHex(g.Client, 32):
 		fault = "client"
+	case slices.Contains(g.Kinds, KindLicence) && (len(g.Kinds) > 1 || len(g.Seals) > 0 || g.AnyOwner || g.DigestOnly):
+		fault = "kind licence stands alone: no seals, no other kind"
+	case slices.Contains(g.Kinds, KindLicence) && len(g.Seals) == 0:
+		return g.checkBounds()
 	case (len(g.Seals) == 0) != g.AnyOwner || !cleanList(g.Seals, 64):
 		fault = "seals: sorted esIDs, or any whose owner approves"
 	case len(g.Kinds) == 0 || !cleanList(g.Kinds, 16) || !subset(g.Kinds, kinds):
 		fault = "kinds: sorted, of cms, digest, ofd and pdf"
 	case g.DigestOnly && !slices.Contains(g.Kinds, KindDigest) && !slices.Contains(g.Kinds, KindCMS):
 		fault = "digest_only without kind digest or cms"
+	default:
+		return g.checkBounds()
+	}
+	return fmt.Errorf("%s: %w", fault, ErrGrantForm)
+}
+
+// checkBounds judges what every grant has.
+func (g Grant) checkBounds() error {
+	fault := ""
+	switch {
 	case len(g.Purposes) == 0 || !cleanList(g.Purposes, 64):
 		fault = "purposes: sorted, at least one"
 	case g.Count == 0 || !wholeWindow(g.NotBefore, g.Expires):

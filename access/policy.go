@@ -46,7 +46,10 @@ type Action string
 const (
 	LicencePut       Action = "licence.put"
 	LicenceRead      Action = "licence.read"
-	LicenceSearch    Action = "licence.search" // by name, status, division or change: sees many at once
+	LicenceSearch    Action = "licence.search"  // by name, status, division or change: sees many at once
+	LicenceVerify    Action = "licence.verify"  // judge a presented licence file
+	LicenceArchive   Action = "licence.archive" // have a receipt for an archived one; needs a grant of kind licence
+	LicenceWatch     Action = "licence.watch"   // changes of the licences that the client archived itself
 	ImpressionPut    Action = "impression.put"
 	InstitutionPut   Action = "institution.impression.put" // the impression of an institution's own seal
 	ImpressionRead   Action = "impression.read"            // metadata; no route returns the picture (law 5)
@@ -129,6 +132,9 @@ var policy = map[Action]rule{
 	LicencePut:       allow(anyOf, RoleRegistration),
 	LicenceRead:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleDepartment, RoleRegistration, RoleELicence),
 	LicenceSearch:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleRegistration),
+	LicenceVerify:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit, RoleDepartment),
+	LicenceArchive:   allow(own, RoleDepartment),
+	LicenceWatch:     allow(own, RoleDepartment),
 	ImpressionPut:    allow(anyOf, RolePublicSecurity),
 	InstitutionPut:   allow(anyOf, RoleSystem, RoleRegistration), // sent or carried; both hold the authority's signature
 	ImpressionRead:   allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
