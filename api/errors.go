@@ -10,6 +10,7 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	archived "sealkeeper/licence/receipt"
 	"sealkeeper/seal/impression"
 	"sealkeeper/signer"
 	"sealkeeper/signer/ofd"
@@ -51,6 +52,11 @@ var table = []kind{
 	{envelope.ErrUnsigned, 403, "message-unsigned", "消息未签名", "The message is not signed", 0, false},
 	{envelope.ErrSignature, 403, "message-signature", "消息签名不正确", "The message is not signed by the pinned key of its sender", 0, false},
 	{envelope.ErrPayload, 422, "message-payload", "消息内容不合约定", "The signed payload does not fit its kind", 0, false},
+	{archived.ErrForm, 422, "receipt-form", "存档回执申请不完整", "Not a complete request for an archive receipt", 0, false},
+	{archived.ErrNone, 404, "no-receipts", "本机不出具存档回执", "This appliance gives no archive receipts", 0, false},
+	{licence.ErrNoFile, 404, "licence-file-unknown", "档案库中没有此执照文件", "The archive holds no such licence file", 0, false},
+	{licence.ErrFileKnown, 409, "licence-file-known", "该文件已作为另一执照或版本存档", "The archive holds this file as another licence's", 0, true},
+	{licence.ErrFileSize, 422, "licence-file-size", "执照文件为空或过大", "The licence file is empty or too large", 0, false},
 	{licence.ErrUSCC, 422, "uscc-invalid", "统一社会信用代码校验不通过", "Not a unified social credit code", 0, false},
 	{licence.ErrSynthetic, 422, "uscc-synthetic", "生产模式不接受演示代码", "Production refuses synthetic codes", 0, false},
 	{licence.ErrNotSynthetic, 422, "uscc-not-synthetic", "演示模式仅接受演示代码", "Demo mode takes synthetic codes only", 0, false},

@@ -17,6 +17,7 @@ import (
 // register enters every route. JSON routes go through huma; documents through gin routes described beside them.
 func (s *Server) register() {
 	s.licences()
+	s.archive()
 	s.impressions()
 	s.institutions()
 	s.papers()

@@ -11,6 +11,8 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	"sealkeeper/licence/presented"
+	archived "sealkeeper/licence/receipt"
 	"sealkeeper/signer"
 	"sealkeeper/signer/verify"
 )
@@ -23,6 +25,9 @@ type Services struct {
 	Issuance *issuance.Issuance
 	Signer   *signer.Signer
 	Keys     Evidence
+	// Presented judges licence files; Receipts keeps what departments archived of them.
+	Presented *presented.Desk
+	Receipts  *archived.Office
 	// Ceremonies takes plans that need more than one officer.
 	Ceremonies *ceremony.Desk
 	Log        *audit.Log

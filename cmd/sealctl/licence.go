@@ -37,7 +37,7 @@ func (s *settings) licence() *cobra.Command {
 				}
 			})
 		}})
-	return noun("licence", "business licences (营业执照)", get, versions, put, s.licenceFile(), s.licenceSearch(), s.licenceChanges(), s.licenceImport())
+	return noun("licence", "business licences (营业执照)", get, versions, put, s.licenceFile(), s.licenceSearch(), s.licenceChanges(), s.licenceImport(), s.licenceVerify())
 }
 
 func (s *settings) licenceSearch() *cobra.Command {

@@ -30,7 +30,7 @@ type ConnectorsConfig struct {
 
 // SystemConfig is one system outside.
 type SystemConfig struct {
-	// System is registration, public-security, account, notice, authority or person-check.
+	// System is registration, public-security, account, notice, authority, person-check or e-licence.
 	System string `yaml:"system"`
 	// URL is its address; nothing else is reached. https, in demo mode also http.
 	URL string `yaml:"url"`
@@ -45,7 +45,7 @@ type SystemConfig struct {
 	Every time.Duration `yaml:"every"`
 	// Anchors (PEM) are the roots of the certificate authority, and its alone: who controls one of their keys can certify any key.
 	Anchors string `yaml:"anchors"`
-	// Codes is a file with the codes of authority or person-check; default: the embedded table. Cannot cause a false signature.
+	// Codes is a file with the codes of authority, person-check or e-licence; default: the embedded table. Cannot cause a false signature.
 	Codes string `yaml:"codes"`
 }
 
@@ -57,9 +57,10 @@ const (
 	sysNotice         = "notice"
 	sysAuthority      = "authority"
 	sysPersonCheck    = "person-check"
+	sysELicence       = "e-licence"
 )
 
-var systems = []string{sysRegistration, sysPublicSecurity, sysAccount, sysNotice, sysAuthority, sysPersonCheck}
+var systems = []string{sysRegistration, sysPublicSecurity, sysAccount, sysNotice, sysAuthority, sysPersonCheck, sysELicence}
 
 func (c *ConnectorsConfig) defaults() {
 	c.BackOff, c.DeadAfter, c.Parallel = or(c.BackOff, 10*time.Minute), or(c.DeadAfter, 168*time.Hour), or(c.Parallel, 4)
@@ -96,8 +97,8 @@ func (c *ConnectorsConfig) check(mode string) error {
 			err = fmt.Errorf("connectors.systems.certificate and key of %s go together", s.System)
 		case (s.Anchors != "") != (s.System == sysAuthority):
 			err = fmt.Errorf("connectors.systems.anchors of %s: the authority needs its anchors, and no other system has any", s.System)
-		case s.Codes != "" && s.System != sysAuthority && s.System != sysPersonCheck:
-			err = fmt.Errorf("connectors.systems.codes of %s: only authority and person-check have a table of codes", s.System)
+		case s.Codes != "" && s.System != sysAuthority && s.System != sysPersonCheck && s.System != sysELicence:
+			err = fmt.Errorf("connectors.systems.codes of %s: only authority, person-check and e-licence have a table of codes", s.System)
 		case s.Timeout < 0 || s.Timeout > 5*time.Minute || s.Every < 0:
 			err = fmt.Errorf("connectors.systems.timeout of %s must be within five minutes, and every not negative", s.System)
 		}

@@ -27,6 +27,8 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	"sealkeeper/licence/presented"
+	"sealkeeper/licence/receipt"
 	"sealkeeper/signer"
 	"sealkeeper/signer/statement"
 	"sealkeeper/signer/tsa"
@@ -53,6 +55,8 @@ type appliance struct {
 	backups   *backups // nil without a folder for them
 
 	statements *statement.Service // nil without a key of statements
+	presented  *presented.Desk
+	receipts   *receipt.Office
 
 	issued    [][]byte // the SM2 chain: root, issuing, maker, DER
 	judge     *judging
@@ -73,7 +77,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
-		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections(), outsideCollections()} {
+		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections(), receipt.Collections(), outsideCollections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -87,7 +91,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openWork, a.openClerk, a.openOutside, a.openCeremonies, a.openBackups} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openArchive, a.openWork, a.openClerk, a.openOutside, a.openCeremonies, a.openBackups} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

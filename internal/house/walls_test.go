@@ -32,6 +32,8 @@ var deep = []wall{
 	{"signer/verify/signeddata", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/timestamp", "sealkeeper/signer/ofd",
 		"sealkeeper/signer/pdf", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/verify/stated", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "sealkeeper/signer/statement", "net/http"}, "law 6: the judging reader shares nothing with the writer"},
+	{"licence/presented", []string{"sealkeeper/api", "sealkeeper/connector", "sealkeeper/issuance", "github.com/gin-gonic"}, "the national system is behind an interface"},
+	{"licence/receipt", []string{"sealkeeper/api", "sealkeeper/connector", "sealkeeper/issuance", "github.com/gin-gonic"}, "imports go down"},
 	{"signer/statement", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/verify", "net/http"}, "the key comes through a small interface"},
 	{"signer/verify/pdf", []string{"sealkeeper/", "image"}, "law 6: the judging reader shares nothing with the writer"},
 	{"signer/verify/trust", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/signer/cms", "net/http"}, "lists come as bytes"},
