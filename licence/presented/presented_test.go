@@ -25,6 +25,7 @@ import (
 	"sealkeeper/licence"
 	"sealkeeper/licence/presented"
 	"sealkeeper/signer/verify"
+	"sealkeeper/softhsm-test/synthetic"
 )
 
 var by = audit.Actor{Role: "department", ID: "示例部门"}
@@ -47,7 +48,7 @@ type hall struct {
 
 func newHall(t *testing.T) *hall {
 	t.Helper()
-	h := &hall{T: t, here: code(t, "A"), away: code(t, "B")}
+	h := &hall{T: t, here: synthetic.USCC("91", "410300", 1), away: synthetic.USCC("91", "350100", 2)}
 	h.source = h.key()
 	st, err := store.Open(store.Config{Path: filepath.Join(t.TempDir(), "store"), Collections: licence.Collections(), Create: true})
 	h.must(err)
@@ -72,21 +73,6 @@ func newHall(t *testing.T) *hall {
 	h.Desk = presented.New(h.cfg)
 	h.event(licence.KindEstablished, nil)
 	return h
-}
-
-// code makes a synthetic unified social credit code that differs by a letter.
-func code(t *testing.T, letter string) string {
-	t.Helper()
-	for _, last := range "0123456789ABCDEFGHJKLMNPQRTUWXY" {
-		for _, second := range "0123456789X" {
-			c := "91410300YYY0001" + letter + string(second) + string(last)
-			if w, err := licence.CheckUSCC(c); err == nil && len(w) == 0 {
-				return c
-			}
-		}
-	}
-	t.Fatal("no code")
-	return ""
 }
 
 func (h *hall) must(err error) {
