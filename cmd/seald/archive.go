@@ -16,7 +16,7 @@ func (a *appliance) openArchive(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connecting %s: %w", sysELicence, err)
 	}
-	a.presented = presented.New(presented.Config{Store: a.store, Library: a.library, Judge: a.judge.options, Elsewhere: elsewhere, Now: time.Now})
+	a.presented = presented.New(presented.Config{Store: a.store, Library: a.library, Judge: a.judge.options, Elsewhere: elsewhere, Log: a.log, Now: time.Now})
 	a.receipts = receipt.New(receipt.Config{Store: a.store, Library: a.library, Access: a.access, Desk: a.presented, Statements: a.statements, Now: time.Now})
 	return nil
 }

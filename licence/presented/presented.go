@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"sealkeeper/keystore/audit"
@@ -57,6 +58,7 @@ type Config struct {
 	Library   *licence.Library
 	Judge     func() verify.Options
 	Elsewhere Elsewhere // nil when the national system is not connected
+	Log       *slog.Logger
 	Now       func() time.Time
 }
 
@@ -199,14 +201,22 @@ func (d *Desk) foreign(ctx context.Context, j *judgement, by audit.Actor, file [
 	return d.vouch(ctx, j, a)
 }
 
-// errNotConnected is why there is no answer.
-var errNotConnected = errors.New("the national system is not connected")
+// Why there is no answer, as callers may know it; addresses and answers of the other side are for the log.
+var (
+	errNotConnected = errors.New("the national system is not connected")
+	errNoAnswer     = errors.New("the national system gives no answer that counts; ask again later")
+)
 
 func (d *Desk) ask(ctx context.Context, sm3 string, file []byte) (Answer, error) {
 	if d.cfg.Elsewhere == nil {
 		return Answer{}, errNotConnected
 	}
-	return d.cfg.Elsewhere.CheckFile(ctx, sm3, file)
+	a, err := d.cfg.Elsewhere.CheckFile(ctx, sm3, file)
+	if err != nil {
+		d.cfg.Log.WarnContext(ctx, "no word of the national system on a licence file", "error", err.Error())
+		return Answer{}, errNoAnswer
+	}
+	return a, nil
 }
 
 // vouch takes the national system's answer. Where the library knows the enterprise too, its status counts beside it.

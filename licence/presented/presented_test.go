@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,7 @@ func newHall(t *testing.T) *hall {
 	h.must(err)
 	codes, err := elicence.LoadCodes("")
 	h.must(err)
-	h.cfg = presented.Config{Store: st, Library: h.lib, Judge: func() verify.Options { return h.trust }, Now: time.Now,
+	h.cfg = presented.Config{Store: st, Library: h.lib, Judge: func() verify.Options { return h.trust }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Elsewhere: elicence.New(elicence.Config{Client: client, Pinned: []*gm.PublicKey{national.Public()}, Codes: codes, Now: time.Now})}
 	h.Desk = presented.New(h.cfg)
 	h.event(licence.KindEstablished, nil)

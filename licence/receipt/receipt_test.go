@@ -107,7 +107,7 @@ func newBank(t testing.TB) *bank {
 	b.must(err)
 	b.openAccess()
 	b.openKeys()
-	desk := presented.New(presented.Config{Store: b.gate, Library: b.lib, Judge: func() verify.Options { return verify.Options{} }, Now: time.Now})
+	desk := presented.New(presented.Config{Store: b.gate, Library: b.lib, Judge: func() verify.Options { return verify.Options{} }, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	b.cfg = receipt.Config{Store: b.gate, Library: b.lib, Access: b.acc, Desk: desk, Statements: b.statements(), Now: time.Now}
 	b.Office = receipt.New(b.cfg)
 	for _, c := range b.codes {

@@ -120,7 +120,7 @@ func TestLicenceArchive(t *testing.T) {
 	}
 	n.office.Behave(sim.Down, -1)
 	stray, _ := n.file(t, n.foreign())
-	if code, out := n.sealctl(t, "department", "licence", "verify", stray); code != 4 || bytes.Contains(out, []byte("unknown")) {
+	if code, out := n.sealctl(t, "department", "licence", "verify", stray); code != 4 || bytes.Contains(out, []byte("✗ licence")) {
 		t.Errorf("while the national system is down: exit code %d\n%s", code, out)
 	}
 	if r := n.verify(t, b); r.Verdict != string(verify.IndeterminateResult) || r.Licence == nil || r.Licence.USCC != uscc {
