@@ -86,6 +86,7 @@ const (
 	CeremonyRead     Action = "ceremony.read"
 	CeremonyAct      Action = "ceremony.act" // ask, approve, carry out; which action is whose is package ceremony's table
 	ApplianceRead    Action = "appliance.read"
+	Reconcile        Action = "appliance.reconcile" // compares everything with everything, and changes nothing
 	ApplianceOperate Action = "appliance.operate" // clear a latched PIN, accept the clock
 
 	CertificatePut     Action = "certificate.put"   // of which types is the catalogue's to say
@@ -171,6 +172,7 @@ var policy = map[Action]rule{
 	CeremonyRead:     allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	CeremonyAct:      allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceRead:    allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
+	Reconcile:        allow(anyOf, RoleSystem, RoleSecurity, RoleAudit),
 	ApplianceOperate: allow(anyOf, RoleSystem),
 
 	CertificatePut:     allow(anyOf, RoleDepartment),

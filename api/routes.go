@@ -37,6 +37,7 @@ func (s *Server) register() {
 	s.ceremonyDesk()
 	s.outside()
 	s.appliance()
+	s.reconciliation()
 	s.backups()
 	s.health()
 	s.metrics()

@@ -6,6 +6,7 @@ import (
 	"sealkeeper/access"
 	"sealkeeper/access/ceremony"
 	"sealkeeper/issuance"
+	"sealkeeper/issuance/reconcile"
 	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/register"
@@ -40,6 +41,8 @@ type Services struct {
 	Judge func() verify.Options
 	// Backups makes copies of the store; nil where no folder is configured.
 	Backups Backups
+	// Reconcile looks at one page of everything that is kept twice.
+	Reconcile func(ctx context.Context, cursor string, limit int) (reconcile.Page, error)
 	// Ready names what is not, nil when all is well.
 	Ready func(ctx context.Context) []Fault
 	// AcceptClock lets commits go on after the clock was doubted, and records who said so.

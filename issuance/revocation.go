@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +77,19 @@ func (i *Issuance) RevocationList(ctx context.Context, authority string) ([]byte
 	}
 	r.looked = now
 	return r.der, nil
+}
+
+// RevocationLists returns the lists of all authorities that make their own, by name; none where the authority is outside.
+func (i *Issuance) RevocationLists(ctx context.Context) ([][]byte, error) {
+	var all [][]byte
+	for _, name := range slices.Sorted(maps.Keys(i.revoked)) {
+		der, err := i.RevocationList(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, der)
+	}
+	return all, nil
 }
 
 // ended gathers the certificates of seals that ended before their time, and a digest of what they are.

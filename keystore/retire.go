@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"sealkeeper/hsm"
@@ -115,6 +116,30 @@ func (k *Keystore) Former(ctx context.Context, p Purpose) ([]*Key, error) {
 		former = append(former, key)
 	}
 	return former, nil
+}
+
+// Compare compares key records with the tokens' objects and changes nothing: Orphans, Missing and Away. It may run while keys are made: what is missing
+// was missing twice, since a key that is born between the looks is seen by the second.
+func (k *Keystore) Compare(ctx context.Context) (Reconciliation, error) {
+	r, err := k.compareOnce(ctx)
+	if err != nil || len(r.Missing) == 0 {
+		return r, err
+	}
+	again, err := k.compareOnce(ctx)
+	again.Missing = slices.DeleteFunc(again.Missing, func(id ID) bool { return !slices.Contains(r.Missing, id) })
+	return again, err
+}
+
+func (k *Keystore) compareOnce(ctx context.Context) (r Reconciliation, err error) {
+	found, err := k.list(ctx, &r)
+	if err != nil {
+		return r, err
+	}
+	open, err := k.openIntents(ctx)
+	if err != nil {
+		return r, err
+	}
+	return r, k.compare(ctx, found, open, &r)
 }
 
 // Orphans lists the keys that no living record and no intent of this store claims, in the tokens that are there. Only a ceremony destroys one (law 12).

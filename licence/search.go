@@ -65,6 +65,16 @@ func (l *Library) Search(ctx context.Context, q Query) (Found, error) {
 	return Found{items, p.Next}, err
 }
 
+// All pages through the whole library in the order of the codes. Errors: ErrCursor.
+func (l *Library) All(ctx context.Context, cursor string, limit int) (Found, error) {
+	p, err := l.st.List(ctx, standings, "", nil, cursor, pageSize(limit))
+	if err != nil {
+		return Found{}, fmt.Errorf("listing licences: %w", err)
+	}
+	items, err := standingsOf(p.Items)
+	return Found{items, p.Next}, err
+}
+
 func (q Query) key() (index, prefix string, err error) {
 	asked := 0
 	for _, k := range []struct{ index, value string }{{byName, cutName(q.Name)}, {byStatus, string(q.Status)}, {byDivision, q.Division}} {

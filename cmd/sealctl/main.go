@@ -119,7 +119,7 @@ func (s *settings) root() *cobra.Command {
 	f.StringVar(&s.cert, "cert", env("SEALCTL_CERT", ""), "PEM chain of your certificate (SEALCTL_CERT)")
 	f.StringVar(&s.key, "key", env("SEALCTL_KEY", ""), "PEM file of your key, or a reference to one in a token (SEALCTL_KEY)")
 	f.StringVarP(&s.output, "output", "o", "table", "table or json")
-	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.deviceNoun(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
+	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.deviceNoun(), s.reconcile(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
 		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), s.ceremony(), exitCodes())
 	cmd.AddCommand(s.outbox(), s.feed(), s.institution(), s.receipt(), s.backup())
 	cmd.AddCommand(s.permits(), s.sharing())

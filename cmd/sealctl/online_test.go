@@ -318,3 +318,21 @@ func (r *remote) proofs(o office) (p audit.Proof, c audit.Consistency, latest []
 	}
 	return p, c, latest
 }
+
+// TestReconcile: every page is asked for; a finding shows with what mends it and ends with its own code, none ends well.
+func TestReconcile(t *testing.T) {
+	r := newRemote(t)
+	pages := map[string]string{
+		"":     `{"enterprises":0,"seals":0,"findings":[{"code":"dead-letter","subject":"filing","detail":"1 messages","mend":"sealctl outbox list filing"}],"next":"l."}`,
+		"l.":   `{"enterprises":2,"seals":0,"findings":[],"next":"s."}`,
+		"s.":   `{"enterprises":0,"seals":8,"findings":[]}`,
+		"none": `{}`,
+	}
+	r.answer = func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, pages[q.URL.Query().Get("cursor")]) }
+	r.want(3, "reconcile", "dead-letter", "mend: sealctl outbox list filing", "1 discrepancies", "2 enterprises, 8 seals")
+	r.want(3, "--output json reconcile", `"code": "dead-letter"`, `"seals": 8`)
+	pages[""] = `{"findings":[],"next":"l."}`
+	r.want(0, "reconcile", "0 discrepancies")
+	r.says(403, map[string]any{"code": "not-entitled", "title": "无权操作", "title_en": "Not entitled", "request_id": "r1"})
+	r.want(2, "reconcile", "!not-entitled")
+}

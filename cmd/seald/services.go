@@ -22,7 +22,7 @@ func (a *appliance) services() api.Services {
 		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
 			return certify(a.tls, csr, name)
 		},
-		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise(), Outside: a.outside}
+		Judge: a.judge.options, Ready: a.ready, AcceptClock: a.audit.AcceptClock, Resynchronise: a.resynchronise(), Outside: a.outside, Reconcile: a.reconciliation().Run}
 	if a.backups != nil {
 		s.Backups = a.backups
 	}

@@ -42,6 +42,7 @@ var deep = []wall{
 	{"signer/ofd", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/signer/verify"}, "bytes in, bytes out"},
 	{"seal", []string{"sealkeeper/keystore", "sealkeeper/hsm", "sealkeeper/licence", "sealkeeper/access"}, "the standard's structures know nothing of us"},
 	{"seal/impression", []string{"sealkeeper/keystore", "sealkeeper/hsm", "golang.org/x/image/vector", "golang.org/x/image/font"}, "the picture, no storage, no drawing"},
+	{"issuance/reconcile", []string{"sealkeeper/api", "sealkeeper/connector", "sealkeeper/signer"}, "compares what others keep, and can do nothing about it"},
 	{"issuance", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic"}, "imports go down"},
 	{"issuance/paper", []string{"sealkeeper/signer", "sealkeeper/hsm", "sealkeeper/issuance", "sealkeeper/softhsm-test", "sealkeeper/seal", "image/draw", "golang.org/x/image"}, "facts in, pages out; law 5: lines and text, no picture"},
 	{"issuance/clerk", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic", "sealkeeper/softhsm-test"}, "imports go down"},

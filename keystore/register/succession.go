@@ -51,9 +51,18 @@ func (s Seal) Succeed(at store.Version, old Seal, oldAt store.Version, c Change)
 
 // Until pages through the seals that have not ended, those that expire first in front; institutions' own are not among them.
 func (r *Register) Until(ctx context.Context, cursor string, limit int) (all []Seal, next string, err error) {
-	p, err := r.st.List(ctx, seals, "until", nil, cursor, limit)
+	return r.sealsBy(ctx, "until", cursor, limit)
+}
+
+// All pages through all seals, by number.
+func (r *Register) All(ctx context.Context, cursor string, limit int) (all []Seal, next string, err error) {
+	return r.sealsBy(ctx, "", cursor, limit)
+}
+
+func (r *Register) sealsBy(ctx context.Context, index, cursor string, limit int) (all []Seal, next string, err error) {
+	p, err := r.st.List(ctx, seals, index, nil, cursor, limit)
 	if err != nil {
-		return nil, "", fmt.Errorf("listing seals by their end: %w", err)
+		return nil, "", fmt.Errorf("listing seals: %w", err)
 	}
 	all = make([]Seal, len(p.Items))
 	for n, it := range p.Items {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -134,6 +136,13 @@ func TestClosedLoopOverHTTP(t *testing.T) {
 		}
 		c.inOrder(t, e.USCC)
 	}
+	if err := until(t.Context(), "nothing to reconcile", func() (bool, error) {
+		out, err := s.As(t.Context(), "audit", "reconcile").CombinedOutput()
+		return err == nil && bytes.Contains(out, []byte("0 discrepancies")), nil
+	}); err != nil {
+		out, _ := s.As(t.Context(), "audit", "reconcile").CombinedOutput()
+		t.Errorf("%v\n%s", err, out)
+	}
 	t.Run("everybody is down", func(t *testing.T) { c.everybodyDown(t, s) })
 	t.Run("operators", func(t *testing.T) { c.operators(t, s) })
 }
@@ -204,6 +213,13 @@ func (c *city) operators(t *testing.T, s *scene) {
 		t.Fatal(err)
 	}
 	c.police.Behave(sim.Well, 0)
+	out, err := s.As(t.Context(), "system", "--output", "json", "reconcile").Output()
+	var found client.Reconciliation
+	var end *exec.ExitError
+	if !errors.As(err, &end) || end.ExitCode() != 3 || json.Unmarshal(out, &found) != nil ||
+		!slices.ContainsFunc(found.Findings, func(f client.Finding) bool { return f.Code == "dead-letter" && f.Subject == "filing" && f.Mend != "" }) {
+		t.Errorf("reconcile beside a dead letter: %v\n%s", err, out)
+	}
 	if m := dead.Items[0]; m.Entity != e.USCC || m.Kind != "expect-impressions" || !strings.Contains(m.Last, "422") {
 		t.Errorf("dead letter %+v", m)
 	}

@@ -83,6 +83,7 @@ var matrix = map[string]route{
 	"POST /v1/seals/{esid}/document-key":        {[]string{"security"}, ""},
 	"POST /tsa":                                 {anyone, "x"},
 	"GET /v/{id}":                               {anyone, ""},
+	"GET /v1/reconciliation":                    {[]string{"system", "security", "audit"}, ""},
 	"POST /v1/seals/{esid}/reissue":             {[]string{"system"}, `{"evidence":"x"}`},
 	"POST /v1/seal-notices":                     {[]string{"public-security"}, unsigned},
 	"POST /v1/enterprises/{uscc}/device/freeze": {[]string{"system", "security", "e-licence"}, `{"evidence":"x"}`},
