@@ -87,7 +87,7 @@ const (
 	CeremonyAct      Action = "ceremony.act" // ask, approve, carry out; which action is whose is package ceremony's table
 	ApplianceRead    Action = "appliance.read"
 	Reconcile        Action = "appliance.reconcile" // compares everything with everything, and changes nothing
-	ApplianceOperate Action = "appliance.operate" // clear a latched PIN, accept the clock
+	ApplianceOperate Action = "appliance.operate"   // clear a latched PIN, accept the clock
 
 	CertificatePut     Action = "certificate.put"   // of which types is the catalogue's to say
 	CertificateRead    Action = "certificate.read"  // departments: those of their own types
