@@ -20,7 +20,7 @@ var (
 
 // public routes answer without a certificate; everything else demands a registered one.
 var public = map[string]bool{"/livez": true, "/readyz": true, "/openapi.json": true, "/openapi.yaml": true, "/openapi-3.0.json": true, "/openapi-3.0.yaml": true,
-	"/v1/verifications": true, stampPath: true, crlPath: true, "/v/:id": true, "": true}
+	"/v1/verifications": true, stampPath: true, crlPath: true, "/v/:id": true, entityPath: true, "": true}
 
 // authenticate finds the registered client of the connection's certificate. TLS has verified chain, time and possession already.
 func (s *Server) authenticate(c *gin.Context) {

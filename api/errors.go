@@ -10,6 +10,7 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	"sealkeeper/licence/onecode"
 	archived "sealkeeper/licence/receipt"
 	"sealkeeper/seal/impression"
 	"sealkeeper/signer"
@@ -81,6 +82,16 @@ var table = []kind{
 	{certificate.ErrTransition, 409, "certificate-transition", "与证照当前状态不符", "This does not follow the certificate's state", 0, false},
 	{certificate.ErrLicenceMoved, 409, "certificate-licence-moved", "执照又有变更，请重新核对", "The licence has changed again", 0, false},
 	{certificate.ErrQuery, 422, "certificate-query", "证照检索条件不合要求", "The search for certificates is out of form", 0, false},
+	{onecode.ErrNoKey, 409, "no-statement-key", "本系统没有签发声明的密钥", "The appliance has no key that signs statements", 0, false},
+	{onecode.ErrNoPages, 409, "no-entity-pages", "未配置公开页地址，不能发身份码", "No address for public pages is configured", 0, false},
+	{onecode.ErrNoPage, 404, "no-entity-code", "没有此身份码", "No such entity code", 0, true},
+	{onecode.ErrChoice, 422, "presentation-choice", "所选展示内容不存在", "The presentation chooses what there is not", 0, false},
+	{onecode.ErrCode, 422, "presentation-code", "不是展示码", "Not a presentation code", 0, false},
+	{onecode.ErrForeign, 403, "presentation-foreign", "展示码不属于本系统或本单位", "The presentation code is for somebody else", 0, false},
+	{onecode.ErrAltered, 403, "presentation-altered", "展示码已被改动", "The presentation code was altered", 0, true},
+	{onecode.ErrExpired, 409, "presentation-expired", "展示码已过期", "The presentation code has expired", 0, false},
+	{onecode.ErrRedeemed, 409, "presentation-redeemed", "展示码已被使用", "The presentation code was redeemed before", 0, false},
+	{onecode.ErrPurpose, 422, "presentation-purpose", "未说明用途", "Redeeming a code needs a purpose", 0, false},
 	{certificate.ErrUnknown, 404, "certificate-unknown", "没有此证照", "No such certificate", 0, false},
 	{signer.ErrLicenceInactive, 409, "licence-inactive", "执照状态不允许用章", "The licence does not allow its seals to be used", 0, false},
 	{issuance.ErrLicenceInactive, 409, "licence-inactive", "执照状态不允许用章", "The licence does not allow its seals to be used", 0, false},

@@ -18,7 +18,7 @@ const problemsDocument = "../docs/problems.md"
 func everyKind(t *testing.T) map[string]kind {
 	t.Helper()
 	all := map[string]kind{}
-	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy, timeout, noStamps, noPage)...) {
+	for _, k := range append(slices.Clone(table), append(slices.Collect(maps.Values(transport)), internal, noCertificate, unknownClient, tooMany, busy, timeout, noStamps, noPage, tooFast)...) {
 		if was, seen := all[k.code]; seen && (was.status != k.status || was.zh != k.zh || was.en != k.en) {
 			t.Errorf("code %s has two meanings: %d %s %s, and %d %s %s", k.code, was.status, was.zh, was.en, k.status, k.zh, k.en)
 		}
@@ -309,6 +309,17 @@ var remedies = map[string]string{
 	"certificate-licence-moved":  "Read the licence as it is now, decide again, and confirm that version.",
 	"certificate-query":          "Ask by exactly one of `uscc` and `type` (21 characters).",
 	"certificate-unknown":        "Compare the identifier, or the time asked about.",
+	"no-statement-key":           "The appliance was founded without this key: `pki.statement` names the certificate of one.",
+	"no-entity-pages":            "An operator sets `pages` in the configuration.",
+	"no-entity-code":             "Scan the code again; a system operator or the licence system issues one where there is none.",
+	"presentation-choice":        "Choose among the attributes that the detail lists, and certificates that the enterprise has.",
+	"presentation-code":          "Scan the code again: it begins with `SK1.`.",
+	"presentation-foreign":       "Ask the holder for a code made for you, or ask the appliance that the code names.",
+	"presentation-altered":       "Do not trust what was shown; ask the holder for a new code.",
+	"presentation-expired":       "Ask the holder for a new code.",
+	"presentation-redeemed":      "Ask the holder for a new code; the holder sees who redeemed this one.",
+	"presentation-purpose":       "Say what for, in 1 to 64 characters; the holder sees it.",
+	"too-fast":                   "Wait a second and ask again.",
 	"bad-request":                "Mend the request; the detail says where it cannot be read.",
 	"invalid-fields":             "Mend the fields that `errors` lists. Unknown fields are refused.",
 	"body-too-large":             "Send less: `limits.json` and `limits.document` of the appliance's configuration say how much.",

@@ -33,6 +33,7 @@ func (s *Server) register() {
 	s.grants()
 	s.certificates()
 	s.sharingGrants()
+	s.codes()
 	s.delegations()
 	s.ceremonyDesk()
 	s.outside()

@@ -12,6 +12,7 @@ import (
 	"sealkeeper/keystore/register"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	"sealkeeper/licence/onecode"
 	"sealkeeper/licence/presented"
 	archived "sealkeeper/licence/receipt"
 	"sealkeeper/signer"
@@ -51,6 +52,7 @@ type Services struct {
 	Resynchronise func(ctx context.Context, by audit.Actor) (done bool, err error)
 
 	Certificates *certificate.Library
+	Codes        *onecode.Desk
 }
 
 // Evidence is the administration side of custody: it tells, and cannot sign.

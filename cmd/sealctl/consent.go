@@ -18,6 +18,7 @@ var labels = map[string]string{
 	"sealkeeper-ceremony-v1": "仪式方案", "sealkeeper-ceremony-approval-v1": "批准该方案",
 	"ceremony": "方案杂凑", "appliance": "系统", "title": "名称", "reason": "理由", "approvals": "批准人数", "step": "步骤", "key": "密钥", "token": "密码模块",
 	"name": "姓名", "role": "角色", "person": "人员", "csr": "证书申请",
+	"sealkeeper-presentation-v1": "出示一次（展示码）", "uscc": "信用代码", "attributes": "执照字段", "certificates": "证照", "seconds": "有效秒数",
 	"request": "申请编号", "id": "委托编号", "seal": "印章编码", "document": "原文杂凑", "placement": "盖章位置", "purpose": "用途", "purposes": "用途",
 	"client": "使用方", "kinds": "文件种类", "count": "次数", "not-before": "开始时间", "expires": "截止时间", "nonce": "随机数",
 }

@@ -122,7 +122,7 @@ func (s *settings) root() *cobra.Command {
 	cmd.AddCommand(s.health(), s.licence(), s.impression(), s.order(), s.deviceNoun(), s.reconcile(), s.seal(), s.sign(), s.ofd(), s.pdf(), s.timestamp(), s.verify(), s.trustList(), s.audit(), s.clients(), s.grant(), s.delegation(),
 		s.csr(), s.phone(), s.bench(), s.token(), tokenWorker(), s.clock(), s.recovery(), s.ceremony(), exitCodes())
 	cmd.AddCommand(s.outbox(), s.feed(), s.institution(), s.receipt(), s.backup())
-	cmd.AddCommand(s.permits(), s.sharing())
+	cmd.AddCommand(s.permits(), s.sharing(), s.code())
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

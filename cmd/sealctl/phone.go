@@ -20,7 +20,7 @@ import (
 )
 
 func (s *settings) phone() *cobra.Command {
-	return noun("phone", "the owner's device as a key file, for trying things out", s.phoneNew(), s.phoneShow(), s.phoneApprove(), s.phoneDelegate())
+	return noun("phone", "the owner's device as a key file, for trying things out", s.phoneNew(), s.phoneShow(), s.phoneApprove(), s.phoneDelegate(), s.phonePresent())
 }
 
 // device is a phone's key file.

@@ -27,6 +27,7 @@ import (
 	"sealkeeper/keystore/store"
 	"sealkeeper/licence"
 	"sealkeeper/licence/certificate"
+	"sealkeeper/licence/onecode"
 	"sealkeeper/licence/presented"
 	"sealkeeper/licence/receipt"
 	"sealkeeper/signer"
@@ -69,6 +70,7 @@ type appliance struct {
 	ceremonies *ceremony.Desk
 
 	certificates *certificate.Library
+	codes        *onecode.Desk
 }
 
 // self is how the appliance names itself in its records.
@@ -77,7 +79,7 @@ var self = audit.Actor{Role: "appliance", ID: "seald"}
 func collections() []*store.Collection {
 	var all []*store.Collection
 	for _, of := range [][]*store.Collection{keystore.Collections(), register.Collections(), licence.Collections(), access.Collections(), ceremony.Collections(), audit.Collections(),
-		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections(), receipt.Collections(), outsideCollections()} {
+		signer.Collections(), tsa.Collections(), delivery.Collections(), feed.Collections(), account.Collections(), certificate.Collections(), onecode.Collections(), receipt.Collections(), outsideCollections()} {
 		all = append(all, of...)
 	}
 	return all
@@ -91,7 +93,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (_ *appliance, er
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openArchive, a.openWork, a.openClerk, a.openOutside, a.openCeremonies, a.openBackups} {
+	for _, step := range []func(context.Context) error{a.openStore, a.openKeys, a.openAudit, a.openRecords, a.openAuthorities, a.openStamps, a.openStatements, a.openArchive, a.openCodes, a.openWork, a.openClerk, a.openOutside, a.openCeremonies, a.openBackups} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

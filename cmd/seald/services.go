@@ -17,7 +17,7 @@ import (
 
 // services hands the floors to the HTTP layer.
 func (a *appliance) services() api.Services {
-	s := api.Services{Access: a.access, Library: a.library, Certificates: a.certificates, Register: a.register, Issuance: a.issuance, Signer: a.signer, Keys: a.keys, Log: a.audit, Ceremonies: a.ceremonies,
+	s := api.Services{Access: a.access, Library: a.library, Certificates: a.certificates, Codes: a.codes, Register: a.register, Issuance: a.issuance, Signer: a.signer, Keys: a.keys, Log: a.audit, Ceremonies: a.ceremonies,
 		Presented: a.presented, Receipts: a.receipts,
 		Certify: func(_ context.Context, csr []byte, name string) (string, string, error) {
 			return certify(a.tls, csr, name)

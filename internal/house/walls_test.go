@@ -48,6 +48,7 @@ var deep = []wall{
 	{"issuance/clerk", []string{"sealkeeper/api", "sealkeeper/connector", "github.com/gin-gonic", "sealkeeper/softhsm-test"}, "imports go down"},
 	{"keystore", []string{"sealkeeper/seal", "sealkeeper/signer", "sealkeeper/licence", "sealkeeper/access"}, "custody knows keys, not seals"},
 	{"licence", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api"}, "imports no workflow"},
+	{"licence/onecode", []string{"sealkeeper/issuance", "sealkeeper/api", "sealkeeper/keystore/register", "sealkeeper/hsm/worker"}, "shows what the libraries hold, and knows no seal"},
 	{"licence/certificate", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/keystore/register"}, "keeps what departments state, and knows no seal"},
 	{"keystore/register", []string{"sealkeeper/issuance", "sealkeeper/signer", "sealkeeper/api", "sealkeeper/licence", "sealkeeper/access"}, "imports no workflow"},
 	{"keystore/backup", []string{"sealkeeper/hsm", "sealkeeper/seal", "sealkeeper/licence", "sealkeeper/access"}, "copies a store, and knows nothing of what is in it"},

@@ -75,13 +75,14 @@ func (l *Library) Share(ctx context.Context, req *store.Request, actor access.Ac
 	if err != nil {
 		return Folder{}, err
 	}
-	receipt, err := l.Store.Commit(ctx, store.Mutation{Request: req, Expect: may.Expect, Spend: may.Spend, Audit: [][]byte{body}})
+	_, err = l.Store.Commit(ctx, store.Mutation{Request: req, Expect: may.Expect, Spend: may.Spend, Audit: [][]byte{body}})
 	if errors.Is(err, store.ErrLimit) {
 		return Folder{}, fmt.Errorf("sharing grant %q: %w: %w", s.Grant, access.ErrGrantSpent, err)
 	} else if err != nil {
 		return Folder{}, fmt.Errorf("recording the reading of %s: %w", s.USCC, err)
 	}
-	return l.Folder(ctx, read, receipt.Time)
+	f, _, err := l.sharedBefore(ctx, req) // what is answered is made from the record, now and whenever the request comes again
+	return f, err
 }
 
 func (l *Library) sharedBefore(ctx context.Context, req *store.Request) (Folder, bool, error) {

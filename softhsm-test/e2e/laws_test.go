@@ -274,6 +274,9 @@ func (s *scene) fetchAll(t *testing.T, e *enterprise, impressions map[string]boo
 			paths = []string{strings.ReplaceAll(path, "{id}", held)}
 		case strings.HasPrefix(path, "/v1/feeds/"):
 			paths = []string{strings.ReplaceAll(path, "{feed}", "registration"), strings.ReplaceAll(path, "{feed}", "public-security")}
+		case strings.Contains(path, "/code") || strings.HasPrefix(path, "/c/"):
+			code := s.entityCode(t, e)
+			paths = []string{strings.NewReplacer("{uscc}", e.USCC, "{id}", code.ID).Replace(path)}
 		case strings.HasPrefix(path, "/v1/certificates"):
 			paths = []string{strings.ReplaceAll(path, "{certificate}", s.permit(t, e))}
 			if path == "/v1/certificates" {
