@@ -277,7 +277,7 @@ func TestPolicyTable(t *testing.T) {
 		"seal.reissue": "S", "seal.notice": "P", "device.freeze": "SXE", "seal.equip": "X", "key.offer": "S", "signature.make": "d", "signature.read": "AdE", "verify": "SXADRPE", "client.read": "XA", "client.write": "X",
 		"grant.read": "XAd", "grant.write": "X", "delegation.read": "XAdE", "delegation.put": "dE", "delegation.cancel": "XE",
 		"audit.read": "A", "checkpoint.read": "SXADRPE", "ceremony.take": "SX", "ceremony.read": "SXA", "ceremony.act": "SXA",
-		"appliance.read": "SXA", "appliance.operate": "S",
+		"appliance.read": "SXA", "appliance.operate": "S", "appliance.reconcile": "SXA",
 		"certificate.put": "D", "certificate.read": "SAD", "certificate.share": "D",
 		"code.issue": "SE", "presentation.make": "E", "presentation.redeem": "D", "presentation.read": "AE",
 	}
