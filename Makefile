@@ -58,7 +58,8 @@ bench: module ## micro benchmarks of store, custody, signing, containers and iss
 bench-wrapped: module ## a million wrapped keys against a hundred: ten minutes, 5 GB of disk (SEALKEEPER_WRAPPED_KEYS: another number)
 	REQUIRE_SOFTHSM=1 go test -run '^$$' -bench '^BenchmarkWrapped$$' -benchtime 7x -timeout 30m ./keystore
 
-bench-json: build ## the design's measures on a fresh demo appliance, as JSON
+bench-json: ## the design's measures on a fresh demo appliance, as JSON
+	@$(MAKE) --no-print-directory build >&2 # standard output is the array alone
 	@go run ./softhsm-test/demo -bench -build $(BUILD) -dir $(BUILD)/bench
 
 interop: ## ofdrw and Bouncy Castle judge our documents, we judge theirs (needs a JDK and Maven; says so when it skips)
