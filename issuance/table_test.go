@@ -110,7 +110,7 @@ var happenings = []happening{
 	{"公安机关冻结 frozen by public security", notified(register.NoticeFreeze), "01 suspended (public-security-freeze)", 0, "kept", "", "public security: seal-state", "lifted by public security alone, under the same reference", nil},
 	{"法院冻结 frozen by a court", suspended(register.ReasonCourtFreeze), "01 suspended (court-freeze)", 0, "kept", "", "public security: seal-state", "lifted under the same reference alone; a new edition inherits it", nil},
 	{"证书或印章将到期 certificate or seal expires soon", func(w *world) error {
-		w.clock.passes(time.Until(w.sealOf("01").NotAfter) - w.clock.now().Sub(time.Now()) - 24*time.Hour)
+		w.clock.passes(w.sealOf("01").NotAfter.Sub(w.clock.now()) - 24*time.Hour)
 		_, err := w.iss.Reissue(w.ctx, nil, system, w.sealOf("01").ESID, "示例：到期换发")
 		return err
 	}, "", 0, "kept", "01", "notice: seals-ordered", "`issuance.remake_before` or `sealctl seal reissue`: the same impression, edition +1; superseded when the next is collected", nil},
