@@ -14,6 +14,7 @@ import (
 
 	"sealkeeper/api"
 	"sealkeeper/internal/gm"
+	"sealkeeper/keystore"
 	"sealkeeper/keystore/audit"
 	"sealkeeper/keystore/backup"
 	"sealkeeper/keystore/store"
@@ -44,25 +45,21 @@ func (c *BackupConfig) check(need func(ok bool, what string)) {
 
 // backups makes copies, one at a time.
 type backups struct {
-	a      *appliance
-	to     []age.Recipient
-	former []*gm.PublicKey
+	a  *appliance
+	to []age.Recipient
 
 	mu    sync.Mutex
 	state api.BackupState // guarded by mu
 }
 
 // openBackups reads the recipients; without a folder there is nothing to do.
-func (a *appliance) openBackups(ctx context.Context) (err error) {
+func (a *appliance) openBackups(context.Context) (err error) {
 	c := a.cfg.Backup
 	if c.Folder == "" {
 		return nil
 	}
 	b := &backups{a: a, state: api.BackupState{Folder: c.Folder}}
 	if b.to, err = backup.Recipients(c.Recipients); err != nil {
-		return err
-	}
-	if b.former, err = formerAudit(ctx, a.keys, a.store, a.log); err != nil {
 		return err
 	}
 	if b.state.Newest, err = backup.Newest(c.Folder, a.store.State().Log); errors.Is(err, os.ErrNotExist) {
@@ -108,14 +105,18 @@ func (b *backups) make(ctx context.Context, by audit.Actor) {
 // write makes the copy and records that there is one, who asked for it and what it is.
 func (b *backups) write(ctx context.Context, by audit.Actor) (backup.Written, error) {
 	a := b.a
-	key, err := a.keys.ByPurpose(ctx, "audit")
+	key, err := a.keys.ByPurpose(ctx, keystore.PurposeAudit)
 	if err != nil {
 		return backup.Written{}, err
 	}
 	if _, err := a.audit.Sign(ctx); err != nil { // what was acknowledged before is under a checkpoint, and in the copy
 		return backup.Written{}, err
 	}
-	from := backup.Source{Store: a.store, Key: key.Public(), Former: b.former, Checkpoint: a.audit.Checkpoint, Dir: filepath.Dir(a.cfg.Store.Path)}
+	former, err := b.former(ctx)
+	if err != nil {
+		return backup.Written{}, err
+	}
+	from := backup.Source{Store: a.store, Key: key.Public(), Former: former, Checkpoint: a.audit.Checkpoint, Dir: filepath.Dir(a.cfg.Store.Path)}
 	w, err := backup.WriteTo(ctx, a.cfg.Backup.Folder, a.cfg.Backup.Keep, from, b.to)
 	if err != nil {
 		return w, err
@@ -131,6 +132,30 @@ func (b *backups) write(ctx context.Context, by audit.Actor) (backup.Written, er
 	}
 	_, err = a.store.Commit(ctx, store.Mutation{Audit: [][]byte{body}})
 	return w, err
+}
+
+// former are the audit keys that signed older checkpoints, also those that were destroyed since: their signatures stay in the log.
+func (b *backups) former(ctx context.Context) ([]*gm.PublicKey, error) {
+	all, err := b.a.keys.OfPurpose(ctx, keystore.PurposeAudit)
+	if err != nil {
+		return nil, err
+	}
+	var former []*gm.PublicKey
+	for _, k := range all {
+		if k.Retired == nil {
+			continue
+		}
+		birth, err := b.a.keys.Birth(ctx, k.ID)
+		if err != nil {
+			return nil, err
+		}
+		pub, err := gm.NewPublicKey(birth.Public)
+		if err != nil {
+			return nil, err
+		}
+		former = append(former, pub)
+	}
+	return former, nil
 }
 
 // run makes copies at their times. One that fails is tried again after a tenth of the interval.
